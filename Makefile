@@ -1,0 +1,64 @@
+# The two commands of the README are `make demo` and `make test`; `make` alone lists the others.
+
+SEEDS ?= 100000
+SECONDS_EACH ?= 60
+ARGS ?=
+PROGRAM = $${CARGO_TARGET_DIR:-target}/release/ftvmm
+
+.PHONY: help demo test check build setup sim sabotage bench bench-kv fuzz clean
+
+help: ## list what there is to make
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
+
+demo: ## show the whole story on this machine: a protected VM, two kills, a verdict (ARGS=--json)
+	@scripts/setup demo
+	@scripts/build-program
+	@scripts/as-root $(PROGRAM) demo $(ARGS)
+
+test: ## set up, check and run all tests; closes with "N passed, M failed"
+	@scripts/part "setup" scripts/setup test
+	@scripts/part "checks" $(MAKE) --no-print-directory check
+	@scripts/test
+
+check: ## formatting, lints, documentation, licences, and that the specification names real tests
+	cargo fmt --all --check
+	cd guest-images/micro && cargo fmt --check
+	cd fuzz && cargo fmt --check
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+	cd guest-images/micro && cargo clippy --locked --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --document-private-items
+	scripts/check-docs
+	@if command -v cargo-deny >/dev/null; then cargo deny --offline check bans licenses sources; \
+	else echo "cargo deny: skipped, it is not installed"; fi
+
+build: ## the release program, in target/release/ftvmm
+	@scripts/setup demo
+	@scripts/build-program
+
+setup: ## install what is missing (Debian; as root or with sudo)
+	@scripts/setup test
+
+sim: ## the simulator with SEEDS=100000 seeds, or exactly one: FTVMM_SIM_SEED=7 make sim
+	FTVMM_SIM_SEEDS=$(SEEDS) cargo test --release --locked -p ftvmm-tests --test sim -- --nocapture \
+		safety_and_liveness one_fault
+
+sabotage: ## show that the tests notice: CHECK=gate, arbiter or digest disables that check in all they run
+	@scripts/sabotage $(CHECK)
+
+bench: ## microbenchmarks (criterion)
+	cargo bench --locked -p ftvmm-benches $(ARGS)
+
+bench-kv: ## the benchmark table: throughput, latency, takeovers (ARGS="--rounds 5 --json")
+	@scripts/setup test
+	@scripts/build-program
+	cargo build --release --locked -p ftvmm-benches --bins
+	@scripts/as-root $${CARGO_TARGET_DIR:-target}/release/bench-kv $(ARGS)
+
+fuzz: ## every fuzz target for SECONDS_EACH=60 seconds (needs nightly and cargo-fuzz)
+	scripts/fuzz $(SECONDS_EACH)
+
+clean: ## remove everything that was built
+	cargo clean
+	cd guest-images/micro && cargo clean
+	rm -rf fuzz/target

@@ -1,0 +1,103 @@
+//! The saved state of the platform.
+//!
+//! It comes from a peer or a file, so [`Platform::restore`](crate::Platform::restore) checks all of it. Every
+//! `save` takes its device apart field by field: a field that is not saved is a compile error.
+
+use serde::{Deserialize, Serialize};
+
+use crate::clock::ClockState;
+use crate::interrupts::InterruptState;
+use crate::power::PowerState;
+use crate::serial::SerialState;
+use crate::timer::TimerState;
+use crate::virtio::{NetState, Violation};
+
+/// Version of [`PlatformState`]; another one is refused.
+pub const STATE_VERSION: u16 = 1;
+
+/// Everything the devices hold that is not in guest memory.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlatformState {
+    /// [`STATE_VERSION`] of the side that saved it.
+    pub version: u16,
+    /// The interrupt controller.
+    pub interrupts: InterruptState,
+    /// The console.
+    pub serial: SerialState,
+    /// The one-shot timer.
+    pub timer: TimerState,
+    /// The virtual clock.
+    pub clock: ClockState,
+    /// The power control.
+    pub power: PowerState,
+    /// The network device in virtio slot 0, when the VM has one.
+    pub net: Option<NetState>,
+    /// Accesses to ports and addresses without a device.
+    pub unassigned_accesses: u64,
+}
+
+/// Why a saved state was refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StateError {
+    /// The state is of another version.
+    #[error("device state has version {found}, this build reads version {STATE_VERSION}")]
+    Version {
+        /// The version in the state.
+        found: u16,
+    },
+    /// More console input than the UART can hold.
+    #[error("UART holds {len} bytes of input, at most {capacity} fit")]
+    SerialInput {
+        /// Bytes in the state.
+        len: usize,
+        /// Bytes that fit.
+        capacity: usize,
+    },
+    /// UART registers with bits set that cannot be.
+    #[error("UART registers have reserved bits set: IER {interrupt_enable:#04x}, MCR {modem_control:#04x}")]
+    SerialRegisters {
+        /// IER.
+        interrupt_enable: u8,
+        /// MCR.
+        modem_control: u8,
+    },
+    /// The clock page is not wholly in RAM.
+    #[error("clock page frame {page_frame:#x} is not wholly in RAM")]
+    ClockPage {
+        /// Its page frame number.
+        page_frame: u32,
+    },
+    /// The virtio transport is in a state that no driver can bring about.
+    #[error(
+        "virtio slot {slot}: status {status:#04x} with driver features {features:#x} and interrupt status \
+         {interrupt_status:#x} cannot be"
+    )]
+    Transport {
+        /// The virtio slot.
+        slot: u8,
+        /// The status register.
+        status: u32,
+        /// The features the driver accepted.
+        features: u64,
+        /// The interrupt status register.
+        interrupt_status: u32,
+    },
+    /// A virtio device with another number of queues.
+    #[error("virtio slot {slot}: state has {found} queues, the device has {expected}")]
+    QueueCount {
+        /// The virtio slot.
+        slot: u8,
+        /// Queues in the state.
+        found: usize,
+        /// Queues of the device.
+        expected: usize,
+    },
+    /// A virtio queue that no driver could have set up.
+    #[error("virtio slot {slot}: {violation}")]
+    Queue {
+        /// The virtio slot.
+        slot: u8,
+        /// What is wrong with it.
+        violation: Violation,
+    },
+}

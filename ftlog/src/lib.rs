@@ -1,0 +1,55 @@
+//! The fault-tolerance log: one format, on disk and on the wire.
+//!
+//! A stream (a file, or one direction of a connection) is a row of frames, counted from 0, with separate checksums
+//! of header and body. What a frame holds, its kind says:
+//!
+//! ```text
+//! ┌ frame 0 ──────────┐┌ frame 1 ──────────┐┌ frame 2 ──────────┐
+//! │ header │ body     ││ header │ body     ││ header │ body     │ …
+//! └────────┴──────────┘└────────┴──────────┘└────────┴──────────┘
+//!   40 bytes, [`mod@frame`]
+//!
+//! a file:      Begin  Pages*  State  Steps*  End
+//!              └ initial state ───┘  └ log ┘ └ digests of the state at the end; without it the file was cut off
+//!
+//! primary   →  Hello            Begin Pages* State SeedDone            Steps* Heartbeat* … Registers | Detach | End
+//! secondary →         Welcome                                SeedHeld  Ack*   Heartbeat* … Diverged
+//!                   | Refuse
+//!
+//! Steps body:  first position │ count │ step … step              [`step`]
+//! step:        time │ digest │ exit │ flags │ events … │ registers that changed
+//! ```
+//!
+//! All numbers are little-endian. The hot records ([`Step`], [`Ack`], [`Heartbeat`], [`mod@pages`]) have fixed
+//! layouts, the rest is postcard ([`message`]). Whatever a peer or a disk sends is decoded within a memory bound
+//! proportional to [`MAX_BODY`] and ends in a value or an error that names the place; nothing panics.
+//!
+//! A change of anything here is a new [`FORMAT_VERSION`] with its own golden files in `tests/golden`.
+
+pub mod event;
+pub mod frame;
+pub mod fuzz;
+pub mod message;
+pub mod pages;
+pub mod position;
+pub mod reader;
+pub mod step;
+pub mod writer;
+
+pub use event::{Event, MAX_EVENT_PAYLOAD, MAX_EVENTS_PER_STEP};
+pub use frame::{
+    FORMAT_VERSION, Frame, FrameDecoder, FrameError, FrameKind, FrameProblem, HEADER_LEN, MAX_BODY,
+    encode_frame,
+};
+pub use message::{
+    Ack, Diverged, End, Generation, Heartbeat, Hello, Manifest, Message, MessageError, Purpose, Refuse,
+    Registers, Report, Shape, StateDigests, VmId, Welcome,
+};
+pub use pages::{PAGE_SIZE, PAGES_PER_FRAME, Pages, PagesError, decode_pages, encode_page};
+pub use position::Position;
+pub use reader::FrameReader;
+pub use step::{
+    DecodeError, EncodeError, ExitKind, REGISTER_COUNT, REGISTER_NAMES, Step, StepEncoder, StepProblem,
+    StepRef, StepsFrame, UnknownExitKind, decode_steps,
+};
+pub use writer::FrameWriter;

@@ -1,0 +1,234 @@
+//! Frame bodies that are neither steps nor pages.
+//!
+//! The rare ones are postcard, behind [`Message`]; [`Ack`] and [`Heartbeat`] are sent all the time and have fixed
+//! layouts. Every text has a bound, which holds for what is sent and for what is received.
+
+mod codec;
+mod fixed;
+
+pub use codec::{Message, MessageError};
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::position::Position;
+use crate::step::REGISTER_COUNT;
+
+/// The longest [`Hello::software`], [`Hello::holder`] or [`Welcome::software`], in bytes.
+pub const MAX_NAME: usize = 256;
+/// The longest [`Shape::kernel`], in bytes (Linux's PATH_MAX).
+pub const MAX_KERNEL: usize = 4096;
+/// The longest [`Shape::cmdline`], in bytes: the guest platform keeps 2 KiB for it, NUL included.
+pub const MAX_CMDLINE: usize = 2047;
+/// The longest [`Refuse::reason`], in bytes.
+pub const MAX_REASON: usize = 1024;
+/// The longest [`Diverged::text`], in bytes.
+pub const MAX_TEXT: usize = 64 << 10;
+/// The longest [`Report::json`], in bytes.
+pub const MAX_REPORT: usize = 64 << 10;
+
+/// Which VM a log belongs to; chosen at random when the VM is created.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct VmId(pub [u8; 16]);
+
+impl fmt::Display for VmId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+/// Which of a VM's successive live sides this is; each takeover claims the next one from the arbiter.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Generation(pub u64);
+
+impl Generation {
+    /// The generation that a takeover from this one claims. Saturates, as [`Position::next`] does.
+    #[must_use]
+    pub const fn next(self) -> Self {
+        Self(self.0.saturating_add(1))
+    }
+}
+
+impl fmt::Display for Generation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
+/// What makes two machines the same machine, and what boots in them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shape {
+    /// Guest memory, in MiB.
+    pub memory_mib: u32,
+    /// Number of virtual CPUs.
+    pub cpus: u32,
+    /// The MAC address of the network device; none without a network.
+    pub net_mac: Option<[u8; 6]>,
+    /// What was booted, as the command line named it; at most [`MAX_KERNEL`] bytes.
+    pub kernel: String,
+    /// The guest's command line; at most [`MAX_CMDLINE`] bytes.
+    pub cmdline: String,
+}
+
+/// The body of a `Begin` frame: what the execution that follows starts from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// The VM.
+    pub vm: VmId,
+    /// The generation that recorded it.
+    pub generation: Generation,
+    /// The machine.
+    pub shape: Shape,
+    /// Digest of the CPUID table the guest sees.
+    pub cpu_table: u64,
+    /// The last sync point that is already part of the state that follows.
+    pub position: Position,
+    /// Virtual time of that state, in ns since power-on.
+    pub time_ns: u64,
+    /// Unix time at power-on, in ns.
+    pub wall_base_ns: u64,
+}
+
+/// What a connection is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Purpose {
+    /// Make the listener the secondary of the VM: a seed and then the log follow.
+    Protect,
+    /// Ask the listener for a report; nothing changes.
+    Query,
+}
+
+/// The connecting side's first frame.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hello {
+    /// Name and version of the program; at most [`MAX_NAME`] bytes.
+    pub software: String,
+    /// The VM.
+    pub vm: VmId,
+    /// The sender's generation.
+    pub generation: Generation,
+    /// What the connection is for.
+    pub purpose: Purpose,
+    /// The machine.
+    pub shape: Shape,
+    /// Digest of the CPUID table the guest sees.
+    pub cpu_table: u64,
+    /// The identity that holds `generation` in the arbiter; at most [`MAX_NAME`] bytes.
+    pub holder: String,
+}
+
+/// The answer to a [`Hello`] that is accepted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Welcome {
+    /// Name and version of the program; at most [`MAX_NAME`] bytes.
+    pub software: String,
+    /// How many bytes of unexecuted log the sender can hold.
+    pub window_bytes: u64,
+    /// Digest of the sender's CPUID table.
+    pub cpu_table: u64,
+}
+
+/// The answer to a [`Hello`] that is not.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refuse {
+    /// Why, for the operator; at most [`MAX_REASON`] bytes.
+    pub reason: String,
+}
+
+impl Refuse {
+    /// A refusal; a longer reason is cut.
+    #[must_use]
+    pub fn new(reason: impl Into<String>) -> Self {
+        Self { reason: cut(reason.into(), MAX_REASON) }
+    }
+}
+
+/// How far the secondary is. Fixed layout: it is sent for every batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ack {
+    /// The last sync point whose record the secondary holds.
+    pub received: Position,
+    /// The last sync point it has executed.
+    pub executed: Position,
+    /// Virtual time at `executed`, in ns.
+    pub executed_time_ns: u64,
+    /// Bytes of log executed since the seed.
+    pub executed_bytes: u64,
+}
+
+/// A sign of life. Fixed layout.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Heartbeat {
+    /// The sender's last sync point.
+    pub position: Position,
+    /// The sync point up to which outputs have left.
+    pub released: Position,
+    /// The sender's virtual time, in ns.
+    pub time_ns: u64,
+}
+
+/// Digests of the whole state at one position.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StateDigests {
+    /// All guest memory.
+    pub memory: u128,
+    /// The vCPU.
+    pub vcpu: u64,
+    /// Every device and the clock.
+    pub platform: u64,
+    /// The running digest of the sync points.
+    pub running: u64,
+}
+
+/// The orderly end of a log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct End {
+    /// The last sync point of the log.
+    pub position: Position,
+    /// Virtual time there, in ns.
+    pub time_ns: u64,
+    /// The state there.
+    pub digests: StateDigests,
+}
+
+/// The secondary's execution is not the primary's.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Diverged {
+    /// The first sync point that differs.
+    pub position: Position,
+    /// What differs, for the operator; at most [`MAX_TEXT`] bytes.
+    pub text: String,
+    /// The sender's registers there, in the order of [`crate::REGISTER_NAMES`].
+    pub registers: [u64; REGISTER_COUNT],
+}
+
+impl Diverged {
+    /// A divergence; a longer text is cut.
+    #[must_use]
+    pub fn new(position: Position, text: impl Into<String>, registers: [u64; REGISTER_COUNT]) -> Self {
+        Self { position, text: cut(text.into(), MAX_TEXT), registers }
+    }
+}
+
+/// The primary's registers at a position where the secondary diverged.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Registers {
+    /// The sync point.
+    pub position: Position,
+    /// The registers there, in the order of [`crate::REGISTER_NAMES`]; none if they are no longer known.
+    pub registers: Option<[u64; REGISTER_COUNT]>,
+}
+
+/// The answer to a `Query`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Report {
+    /// The sender's status as JSON; at most [`MAX_REPORT`] bytes.
+    pub json: String,
+}
+
+/// Cuts a text that may be longer than its bound: part of an explanation is better than none.
+fn cut(mut text: String, max: usize) -> String {
+    text.truncate(text.floor_char_boundary(max));
+    text
+}

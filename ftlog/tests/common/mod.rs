@@ -1,0 +1,192 @@
+//! A small log in which everything occurs, shared by the tests.
+#![allow(dead_code, reason = "each test program uses its own part of it")]
+
+use ftlog::*;
+
+/// Frames as they are written, before they have a sequence number.
+pub type Parts = Vec<(FrameKind, Vec<u8>)>;
+
+pub const VM: VmId = VmId([0x10, 0x32, 0x54, 0x76, 0x98, 0xba, 0xdc, 0xfe, 1, 2, 3, 4, 5, 6, 7, 8]);
+
+pub fn shape() -> Shape {
+    Shape {
+        memory_mib: 64,
+        cpus: 1,
+        net_mac: Some([2, 0, 0, 0x4d, 0, 1]),
+        kernel: "builtin:kv".into(),
+        cmdline: "ip=10.77.0.2/24 port=6379".into(),
+    }
+}
+
+pub fn manifest() -> Manifest {
+    Manifest {
+        vm: VM,
+        generation: Generation(3),
+        shape: shape(),
+        cpu_table: 0x0123_4567_89ab_cdef,
+        position: Position(999),
+        time_ns: 5_000_000_000,
+        wall_base_ns: 1_750_000_000_000_000_000,
+    }
+}
+
+pub fn hello() -> Hello {
+    Hello {
+        software: "ftvmm 0.1.0".into(),
+        vm: VM,
+        generation: Generation(3),
+        purpose: Purpose::Protect,
+        shape: shape(),
+        cpu_table: 0x0123_4567_89ab_cdef,
+        holder: "host-a/4711".into(),
+    }
+}
+
+pub fn welcome() -> Welcome {
+    Welcome { software: "ftvmm 0.1.0".into(), window_bytes: 64 << 20, cpu_table: 0x0123_4567_89ab_cdef }
+}
+
+pub fn end() -> End {
+    End {
+        position: Position(1004),
+        time_ns: 5_000_400_000,
+        digests: StateDigests {
+            memory: 0xfeed_f00d_0000_0000_0000_0000_dead_beef,
+            vcpu: 0x1111,
+            platform: 0x2222,
+            running: u64::MAX,
+        },
+    }
+}
+
+pub fn diverged() -> Diverged {
+    Diverged::new(Position(1003), "rax differs", std::array::from_fn(|index| index as u64 * 3))
+}
+
+pub fn registers() -> Registers {
+    Registers { position: Position(1003), registers: Some(std::array::from_fn(|index| 1 << (index * 3))) }
+}
+
+pub fn report() -> Report {
+    Report { json: r#"{"role":"secondary"}"#.into() }
+}
+
+pub fn ack() -> Ack {
+    Ack {
+        received: Position(1004),
+        executed: Position(1002),
+        executed_time_ns: 5_000_200_000,
+        executed_bytes: 0x0807_0605_0403_0201,
+    }
+}
+
+pub fn heartbeat() -> Heartbeat {
+    Heartbeat { position: Position(1004), released: Position(1001), time_ns: 5_000_400_000 }
+}
+
+/// Every kind of exit, every kind of event, registers and changes of registers.
+pub fn steps() -> Vec<Step> {
+    let registers = |rax: u64, rflags: u64| {
+        let mut registers = [0; REGISTER_COUNT];
+        (registers[0], registers[16], registers[17]) = (rax, 0xffff_8000_0000_1000, rflags);
+        Some(Box::new(registers))
+    };
+    let step = |time_ns, exit, digest| Step { time_ns, exit, digest, events: vec![], registers: None };
+    vec![
+        step(5_000_000_100, ExitKind::Pio, 0xaabb_ccdd),
+        Step {
+            events: vec![
+                Event::NetFrame { slot: 0, frame: vec![0xff; 14] },
+                Event::ConsoleInput(b"ls\n".to_vec()),
+                Event::NetFrame { slot: 7, frame: vec![] },
+            ],
+            registers: registers(5, 0x202),
+            ..step(5_000_100_000, ExitKind::Mmio, 1)
+        },
+        Step { registers: registers(6, 0x202), ..step(5_000_200_000, ExitKind::Halt, 2) },
+        Step { registers: registers(6, 0x202), ..step(5_000_300_000, ExitKind::Msr, 3) },
+    ]
+}
+
+pub fn steps_body(first: Position, steps: &[Step]) -> Vec<u8> {
+    let mut encoder = StepEncoder::new(first);
+    for step in steps {
+        encoder.push(step.as_ref()).unwrap();
+    }
+    encoder.take()
+}
+
+pub fn pages() -> Vec<u8> {
+    let mut body = Vec::new();
+    encode_page(0x1000, &[0xa5; PAGE_SIZE], &mut body);
+    encode_page(0x7000, &std::array::from_fn(|index| index as u8), &mut body);
+    body
+}
+
+/// A file without memory, so that every byte of it can be tried.
+pub fn small_file() -> Parts {
+    vec![
+        (FrameKind::Begin, manifest().encode().unwrap()),
+        (FrameKind::State, b"opaque".to_vec()),
+        (FrameKind::Steps, steps_body(Position(1000), &steps())),
+        (FrameKind::Steps, steps_body(Position(1004), &steps()[..1])),
+        (FrameKind::Heartbeat, heartbeat().encode().to_vec()),
+        (FrameKind::End, end().encode().unwrap()),
+    ]
+}
+
+/// A file.
+pub fn file() -> Parts {
+    let mut parts = small_file();
+    parts.insert(1, (FrameKind::Pages, pages()));
+    parts
+}
+
+/// What a primary may send besides.
+pub fn primary() -> Parts {
+    vec![
+        (FrameKind::Hello, hello().encode().unwrap()),
+        (FrameKind::SeedDone, vec![]),
+        (FrameKind::Heartbeat, heartbeat().encode().to_vec()),
+        (FrameKind::Registers, registers().encode().unwrap()),
+        (FrameKind::Registers, Registers { position: Position(7), registers: None }.encode().unwrap()),
+        (FrameKind::Query, vec![]),
+        (FrameKind::Fail, vec![]),
+        (FrameKind::Detach, vec![]),
+    ]
+}
+
+/// What a secondary may send.
+pub fn secondary() -> Parts {
+    vec![
+        (FrameKind::Welcome, welcome().encode().unwrap()),
+        (FrameKind::SeedHeld, vec![]),
+        (FrameKind::Ack, ack().encode().to_vec()),
+        (FrameKind::Report, report().encode().unwrap()),
+        (FrameKind::Diverged, diverged().encode().unwrap()),
+        (FrameKind::Refuse, Refuse::new("busy with VM 1032").encode().unwrap()),
+    ]
+}
+
+/// One piece of a stream for each frame.
+pub fn encode(parts: &Parts) -> Vec<Vec<u8>> {
+    let encode_one = |(sequence, (kind, body)): (usize, &(FrameKind, Vec<u8>))| {
+        let mut bytes = Vec::new();
+        encode_frame(sequence as u64, *kind, body, &mut bytes).unwrap();
+        bytes
+    };
+    parts.iter().enumerate().map(encode_one).collect()
+}
+
+/// The frames up to the end or the first error.
+pub fn read_all(bytes: &[u8]) -> (Vec<Frame>, Option<FrameError>) {
+    let mut reader = FrameReader::new(bytes);
+    let mut frames = Vec::new();
+    loop {
+        match reader.read() {
+            Ok(Some(frame)) => frames.push(frame),
+            Ok(None) => return (frames, None),
+            Err(error) => return (frames, Some(error)),
+        }
+    }
+}

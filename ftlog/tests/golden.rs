@@ -1,0 +1,108 @@
+//! The bytes of format version 1, for ever.
+//!
+//! A change of the format is a new version with new files beside these; the files here are never edited. Until then
+//! a failure means that logs already written could no longer be read.
+
+mod common;
+
+use std::fs;
+use std::io::Write;
+use std::path::PathBuf;
+
+use common::Parts;
+use ftlog::*;
+
+fn path(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name)
+}
+
+fn files() -> [(&'static str, Parts); 3] {
+    [
+        ("v1-file.bin", common::file()),
+        ("v1-primary.bin", common::primary()),
+        ("v1-secondary.bin", common::secondary()),
+    ]
+}
+
+#[test]
+fn encoder_still_writes_them() {
+    for (name, parts) in files() {
+        assert_eq!(fs::read(path(name)).unwrap(), common::encode(&parts).concat(), "{name}");
+    }
+}
+
+#[test]
+fn decoder_still_reads_them() {
+    for (name, parts) in files() {
+        let (frames, error) = common::read_all(&fs::read(path(name)).unwrap());
+        assert!(error.is_none(), "{name}: {error:?}");
+        let found: Parts = frames.into_iter().map(|frame| (frame.kind, frame.body)).collect();
+        assert_eq!(found, parts, "{name}");
+    }
+}
+
+#[test]
+fn bodies_still_mean_the_same() {
+    for (name, _) in files() {
+        for Frame { kind, body, .. } in common::read_all(&fs::read(path(name)).unwrap()).0 {
+            check_body(kind, &body);
+        }
+    }
+}
+
+fn check_body(kind: FrameKind, body: &[u8]) {
+    match kind {
+        FrameKind::Begin => assert_eq!(Manifest::decode(body).unwrap(), common::manifest()),
+        FrameKind::Pages => {
+            let pages: Vec<_> = decode_pages(body).map(|page| page.unwrap()).collect();
+            assert_eq!((pages.len(), pages[0].0, pages[1].0), (2, 0x1000, 0x7000));
+            assert_eq!((pages[0].1[17], pages[1].1[17]), (0xa5, 17));
+        }
+        FrameKind::State => assert_eq!(body, b"opaque"),
+        FrameKind::Steps => {
+            let StepsFrame { first, steps } = decode_steps(body).unwrap();
+            let expected =
+                if first == Position(1000) { common::steps() } else { common::steps()[..1].to_vec() };
+            assert_eq!(steps, expected);
+        }
+        FrameKind::End => assert_eq!(End::decode(body).unwrap(), common::end()),
+        FrameKind::Hello => assert_eq!(Hello::decode(body).unwrap(), common::hello()),
+        FrameKind::Welcome => assert_eq!(Welcome::decode(body).unwrap(), common::welcome()),
+        FrameKind::Refuse => assert_eq!(Refuse::decode(body).unwrap().reason, "busy with VM 1032"),
+        FrameKind::Ack => assert_eq!(Ack::decode(body).unwrap(), common::ack()),
+        FrameKind::Heartbeat => assert_eq!(Heartbeat::decode(body).unwrap(), common::heartbeat()),
+        FrameKind::Diverged => assert_eq!(Diverged::decode(body).unwrap(), common::diverged()),
+        FrameKind::Registers => {
+            let found = Registers::decode(body).unwrap();
+            assert!(
+                found == common::registers() || found == Registers { position: Position(7), registers: None }
+            );
+        }
+        FrameKind::Report => assert_eq!(Report::decode(body).unwrap(), common::report()),
+        FrameKind::SeedDone
+        | FrameKind::SeedHeld
+        | FrameKind::Detach
+        | FrameKind::Query
+        | FrameKind::Fail => {
+            assert!(body.is_empty(), "{kind:?}");
+        }
+    }
+}
+
+#[test]
+fn every_kind_is_in_them() {
+    let parts = files().into_iter().flat_map(|(_, parts)| parts).map(|(kind, _)| kind).collect::<Vec<_>>();
+    for kind in FrameKind::ALL {
+        assert!(parts.contains(&kind), "{kind:?}");
+    }
+}
+
+/// Run by hand, once for each new version.
+#[test]
+#[ignore = "writes the files of a new version; refuses to replace one"]
+fn write_missing_files() {
+    for (name, parts) in files() {
+        let mut file = fs::File::create_new(path(name)).unwrap();
+        file.write_all(&common::encode(&parts).concat()).unwrap();
+    }
+}

@@ -1,0 +1,134 @@
+//! Messages and pages: their bounds and what is wrong with bad ones.
+
+mod common;
+
+use ftlog::message::{MAX_CMDLINE, MAX_KERNEL, MAX_NAME, MAX_REASON, MAX_REPORT, MAX_TEXT};
+use ftlog::*;
+
+/// Asserts that a message fits with a text at its bound and neither leaves nor arrives with a longer one.
+fn assert_bound<M: Message + std::fmt::Debug + PartialEq>(
+    field: &'static str,
+    max: usize,
+    make: impl Fn(String) -> M,
+) {
+    let fits = make("x".repeat(max));
+    assert_eq!(M::decode(&fits.encode().unwrap()), Ok(fits));
+
+    let too_long = make("x".repeat(max + 1));
+    let error = MessageError::TooLong { kind: M::KIND, field, len: max + 1, max };
+    assert_eq!(too_long.encode(), Err(error.clone()));
+    assert_eq!(M::decode(&postcard::to_stdvec(&too_long).unwrap()), Err(error));
+}
+
+#[test]
+fn texts_are_bounded_both_ways() {
+    let (shape, hello) = (common::shape, common::hello);
+    assert_bound("kernel", MAX_KERNEL, |kernel| Manifest {
+        shape: Shape { kernel, ..shape() },
+        ..common::manifest()
+    });
+    assert_bound("cmdline", MAX_CMDLINE, |cmdline| Hello { shape: Shape { cmdline, ..shape() }, ..hello() });
+    assert_bound("software", MAX_NAME, |software| Hello { software, ..hello() });
+    assert_bound("holder", MAX_NAME, |holder| Hello { holder, ..hello() });
+    assert_bound("software", MAX_NAME, |software| Welcome { software, ..common::welcome() });
+    assert_bound("reason", MAX_REASON, |reason| Refuse { reason });
+    assert_bound("text", MAX_TEXT, |text| Diverged { text, ..common::diverged() });
+    assert_bound("json", MAX_REPORT, |json| Report { json });
+}
+
+#[test]
+fn explanations_are_cut_to_fit() {
+    let euros = "€".repeat(MAX_TEXT);
+    let refuse = Refuse::new(euros.clone());
+    assert_eq!(refuse.reason, "€".repeat(MAX_REASON / 3), "at a character's edge");
+    refuse.encode().unwrap();
+    Diverged::new(Position(1), euros, [0; REGISTER_COUNT]).encode().unwrap();
+}
+
+#[test]
+fn every_truncation_and_any_excess() {
+    fn check<M: Message + std::fmt::Debug + PartialEq>(message: M) {
+        let mut body = message.encode().unwrap();
+        for len in 0..body.len() {
+            let error = M::decode(&body[..len]).unwrap_err();
+            assert!(
+                matches!(error, MessageError::Malformed { kind, .. } if kind == M::KIND),
+                "{len} bytes: {error}"
+            );
+        }
+        body.push(0);
+        assert_eq!(M::decode(&body), Err(MessageError::Trailing { kind: M::KIND, extra: 1 }));
+    }
+    check(common::manifest());
+    check(common::hello());
+    check(common::welcome());
+    check(Refuse::new("busy"));
+    check(common::end());
+    check(common::diverged());
+    check(common::registers());
+    check(common::report());
+}
+
+#[test]
+fn fixed_layouts_byte_by_byte() {
+    let ack =
+        Ack { received: Position(1), executed: Position(2), executed_time_ns: 0x0304, executed_bytes: 5 };
+    let mut bytes = [0; 32];
+    (bytes[0], bytes[8], bytes[16], bytes[17], bytes[24]) = (1, 2, 4, 3, 5);
+    assert_eq!(ack.encode(), bytes);
+    let heartbeat = Heartbeat { position: Position(1), released: Position(2), time_ns: 0x0304 };
+    assert_eq!(heartbeat.encode(), bytes[..24]);
+
+    let error = |kind, len, expected| MessageError::Length { kind, len, expected };
+    assert_eq!(Ack::decode(&bytes[..31]), Err(error(FrameKind::Ack, 31, 32)));
+    assert_eq!(Heartbeat::decode(&bytes), Err(error(FrameKind::Heartbeat, 32, 24)));
+}
+
+#[test]
+fn names_are_readable() {
+    assert_eq!(common::VM.to_string(), "1032547698badcfe0102030405060708");
+    assert_eq!(Generation(3).next().to_string(), "4");
+    assert_eq!(Generation(u64::MAX).next(), Generation(u64::MAX));
+    let error = Welcome::decode(&[]).unwrap_err().to_string();
+    assert!(error.starts_with("Welcome: "), "{error}");
+}
+
+fn page_errors(gpas: &[u64]) -> Vec<Result<u64, PagesError>> {
+    let mut body = Vec::new();
+    for gpa in gpas {
+        body.extend_from_slice(&gpa.to_le_bytes());
+        body.extend_from_slice(&[0; PAGE_SIZE]);
+    }
+    decode_pages(&body).map(|page| page.map(|(gpa, _)| gpa)).collect()
+}
+
+#[test]
+fn pages_are_aligned_and_rise() {
+    assert_eq!(page_errors(&[]), []);
+    assert_eq!(page_errors(&[0, 0x1000, 0x9000]), [Ok(0), Ok(0x1000), Ok(0x9000)]);
+    let misaligned = PagesError::Misaligned { offset: 4104, gpa: 0x1001 };
+    assert_eq!(page_errors(&[0, 0x1001, 0x2000]), [Ok(0), Err(misaligned)], "nothing after an error");
+    let order = PagesError::Order { offset: 4104, gpa: 0x1000, previous: 0x1000 };
+    assert_eq!(page_errors(&[0x1000, 0x1000]), [Ok(0x1000), Err(order)]);
+    let order = PagesError::Order { offset: 4104, gpa: 0x1000, previous: 0x2000 };
+    assert_eq!(page_errors(&[0x2000, 0x1000]), [Ok(0x2000), Err(order)]);
+}
+
+#[test]
+fn part_of_a_page_is_an_error() {
+    let body = common::pages();
+    for len in (1..body.len()).filter(|len| len % 4104 != 0) {
+        let last = decode_pages(&body[..len]).last().unwrap();
+        assert_eq!(last, Err(PagesError::Truncated { offset: len / 4104 * 4104, left: len % 4104 }));
+    }
+}
+
+#[test]
+fn a_frame_full_of_pages_fits() {
+    let mut body = Vec::new();
+    for page in 0..PAGES_PER_FRAME as u64 {
+        encode_page(page << 12, &[3; PAGE_SIZE], &mut body);
+    }
+    assert!(body.len() <= MAX_BODY && body.len() + 4104 > MAX_BODY);
+    assert_eq!(decode_pages(&body).filter(Result::is_ok).count(), PAGES_PER_FRAME);
+}

@@ -1,0 +1,40 @@
+//! Probe: stretches of some 200 ms without an exit, in XMM registers and memory. The checksum depends on `rounds=N`
+//! alone.
+#![no_std]
+#![no_main]
+
+extern crate alloc;
+
+use micro::digest::Digest;
+use micro::platform::{boot_params, ports};
+use micro::{cmdline, println};
+
+micro::guest!(main);
+
+const SERIAL_SCRATCH: u16 = 0x3ff;
+const WORDS: usize = 128 * 1024;
+const PASSES: usize = 8_000;
+
+fn main() -> u32 {
+    let rounds = cmdline::rounds(boot_params::command_line(), 5);
+    let mut memory = alloc::vec![1.0f64; WORDS];
+    let mut digest = Digest::default();
+    for round in 0..rounds {
+        for pass in 0..PASSES {
+            stir(&mut memory, f64::from(round) + pass as f64);
+        }
+        memory.iter().for_each(|word| digest.add(word.to_bits()));
+        ports::write_u8(SERIAL_SCRATCH, digest.value() as u8);
+    }
+    println!("compute: {rounds} rounds, checksum {:016x}", digest.value());
+    0
+}
+
+/// One pass over the memory; the compiler makes packed arithmetic of it. The values stay finite: each is halved before
+/// something bounded is added.
+fn stir(memory: &mut [f64], seed: f64) {
+    let step = 1.0 / (seed + 3.0);
+    for word in memory {
+        *word = *word * 0.5 + step;
+    }
+}

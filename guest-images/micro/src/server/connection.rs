@@ -1,0 +1,107 @@
+//! One client: requests it has sent part of, and replies it has not taken yet.
+
+use alloc::vec::Vec;
+
+use smoltcp::socket::tcp::Socket;
+
+use crate::command::{After, Context, MOST_REPLY_BYTES, execute};
+use crate::resp::{MOST_REQUEST_BYTES, Reply, parse};
+
+/// With more waiting to be sent than this, no further request is executed.
+const HIGH_WATER_BYTES: usize = 32 * 1024;
+/// Heap of a connection's buffers.
+pub(super) const BUFFER_BYTES: usize = MOST_REQUEST_BYTES + HIGH_WATER_BYTES + MOST_REPLY_BYTES;
+
+/// The buffers have their full size from the start, so that no client can run the server out of memory later.
+pub(super) struct Connection {
+    input: Vec<u8>,
+    output: Vec<u8>,
+    /// Bytes of the output that the socket has taken.
+    sent: usize,
+    /// No further request is executed, and the connection is closed when the output is sent.
+    closing: bool,
+}
+
+impl Connection {
+    pub fn new() -> Self {
+        Self {
+            input: Vec::with_capacity(MOST_REQUEST_BYTES),
+            output: Vec::with_capacity(HIGH_WATER_BYTES + MOST_REPLY_BYTES),
+            sent: 0,
+            closing: false,
+        }
+    }
+
+    /// Bytes of both buffers.
+    #[cfg(test)]
+    pub fn capacity(&self) -> usize {
+        self.input.capacity() + self.output.capacity()
+    }
+
+    /// Forgets the client, for the next one.
+    pub fn reset(&mut self) {
+        self.input.clear();
+        self.output.clear();
+        self.sent = 0;
+        self.closing = false;
+    }
+
+    /// Executes the requests that have arrived, as long as the client takes the replies.
+    pub fn serve(&mut self, socket: &mut Socket, context: &mut Context) {
+        loop {
+            self.send(socket);
+            if !self.output.is_empty() || self.closing {
+                break;
+            }
+            let received = self.receive(socket);
+            if !self.execute(context) && !received {
+                break;
+            }
+        }
+        if self.output.is_empty() && (self.closing || !socket.may_recv()) {
+            socket.close();
+        }
+    }
+
+    fn send(&mut self, socket: &mut Socket) {
+        // A socket that can no longer send ends the connection by itself.
+        self.sent += socket.send_slice(&self.output[self.sent..]).unwrap_or(0);
+        if self.sent == self.output.len() {
+            self.output.clear();
+            self.sent = 0;
+        }
+    }
+
+    /// Takes received bytes; whether there were any.
+    fn receive(&mut self, socket: &mut Socket) -> bool {
+        let room = MOST_REQUEST_BYTES - self.input.len();
+        let taken = socket.recv(|data| {
+            let bytes = data.len().min(room);
+            self.input.extend_from_slice(&data[..bytes]);
+            (bytes, bytes)
+        });
+        taken.is_ok_and(|bytes| bytes > 0)
+    }
+
+    /// Executes the whole requests in the input; whether there were any.
+    fn execute(&mut self, context: &mut Context) -> bool {
+        let mut used = 0;
+        while self.output.len() <= HIGH_WATER_BYTES && !self.closing {
+            match parse(&self.input[used..]) {
+                Ok(Some((request, bytes))) => {
+                    context.commands += 1;
+                    self.closing =
+                        execute(context, request, &mut Reply::to(&mut self.output)) == After::Close;
+                    used += bytes;
+                }
+                Ok(None) => break,
+                Err(error) => {
+                    Reply::to(&mut self.output).error(error.text());
+                    self.closing = true;
+                }
+            }
+        }
+        self.input.drain(..used);
+        used > 0 || self.closing
+    }
+}

@@ -1,0 +1,62 @@
+//! Real pairs on a real KVM, and everything that can befall them: kills, pauses, partitions, commands.
+//!
+//! Needs root. Where KVM is missing, `FTVMM_TEST_WITHOUT_KVM=1` skips these tests.
+
+#[path = "failover/clients.rs"]
+mod clients;
+#[path = "failover/commands.rs"]
+mod commands;
+#[path = "failover/demo.rs"]
+mod demo;
+#[path = "failover/divergence.rs"]
+mod divergence;
+#[path = "failover/ends.rs"]
+mod ends;
+#[path = "failover/handshake.rs"]
+mod handshake;
+#[path = "failover/kills.rs"]
+mod kills;
+#[path = "failover/lag.rs"]
+mod lag;
+#[path = "failover/partition.rs"]
+mod partition;
+#[path = "failover/pauses.rs"]
+mod pauses;
+#[path = "failover/refusals.rs"]
+mod refusals;
+
+use std::time::Duration;
+
+use ftvmm::{
+    control::{Role, State},
+    demo::{net, pair::Member, wait},
+};
+
+/// Silence that counts as a loss in these tests, ms: long enough for a machine with other things to do.
+const TIMEOUT_MS: u64 = 1000;
+/// How long anything may take that should happen soon.
+const SOON: Duration = Duration::from_secs(15);
+/// A little time between the requests of a client, so that clients, primary and secondary share two cores.
+const THINKING: Duration = Duration::from_millis(2);
+
+/// Waits until this side, which was the primary, has halted.
+fn wait_halted(member: &mut Member) -> anyhow::Result<()> {
+    let what = format!("{} to halt", member.process.name());
+    wait::until(&what, SOON, || {
+        if member.process.ended()?.is_some() {
+            return Ok(Some(()));
+        }
+        Ok(member.status().ok().filter(|status| status.state == State::Halted).map(drop))
+    })
+}
+
+/// Waits until this side runs the VM alone.
+fn wait_alone(member: &mut Member) -> anyhow::Result<()> {
+    let alone = |role, state| role == Role::Primary && state == State::Unprotected;
+    member.wait_status("alone", SOON, |status| alone(status.role, status.state)).map(drop)
+}
+
+/// Frames that this member's guest has emitted, where all TAP devices are in the test's own network.
+fn frames(member: &Member) -> anyhow::Result<u64> {
+    net::frames_emitted(None, &member.tap)
+}

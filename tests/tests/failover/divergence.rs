@@ -1,0 +1,91 @@
+//! A secondary whose memory is damaged: it must be found out, shown, thrown away and replaced.
+
+use std::{
+    fs::{File, OpenOptions},
+    io,
+    os::unix::fs::FileExt,
+};
+
+use anyhow::Context;
+use ftvmm::demo::client::{Action, Connection, Reply};
+use ftvmm_tests::stage::{self, PATIENCE, Pair, guest};
+
+use super::{SOON, TIMEOUT_MS};
+
+/// Where the embedded guests' code and data begin, and enough of it to matter (guest-images/micro/guest.ld).
+const IMAGE: std::ops::Range<u64> = 2 << 20..4 << 20;
+const GUEST_BYTES: u64 = 64 << 20;
+const PAGE: usize = 4096;
+
+#[test]
+fn a_secondary_with_damaged_memory_is_found_out_and_seeded_again() {
+    stage::play(TIMEOUT_MS, |stage| {
+        let Pair { mut primary, secondary, .. } = stage.pair()?;
+        let mut client = Connection::open(guest(), PATIENCE)?;
+        assert_eq!(client.request("k", &Action::Incr)?, Reply::Integer(1));
+        let generation = primary.status()?.generation;
+
+        damage_guest(secondary.process.id())?;
+        assert_eq!(client.request("k", &Action::Incr)?, Reply::Integer(2));
+
+        let told = |text: &str| text.contains("diverged at #") && text.contains("<-- differs");
+        let status = primary.wait_status("told of the divergence", SOON, |status| {
+            status.events.iter().any(|event| told(&event.text))
+        })?;
+        assert!(status.takeover.is_none());
+        let again = primary.wait_status("protected again", SOON, |status| status.generation > generation)?;
+        assert!(again.generation > generation, "a diverged secondary is let go of with a new generation");
+        primary.wait_protected()?;
+        assert_eq!(client.request("k", &Action::Incr)?, Reply::Integer(3));
+        Ok(())
+    });
+}
+
+/// Overwrites a few bytes of every used page of the guest's image, in the monitor's own mapping.
+///
+/// The secondary goes on replaying meanwhile: the first damaged page that matters may have it found out, and its
+/// memory unmapped, before the last page is reached.
+fn damage_guest(process: u32) -> anyhow::Result<()> {
+    let base = guest_memory(process)?;
+    let memory: File = OpenOptions::new().read(true).write(true).open(format!("/proc/{process}/mem"))?;
+    let mut damaged = 0;
+    for offset in IMAGE.step_by(PAGE) {
+        match damage_page(&memory, base + offset) {
+            Ok(used) => damaged += u32::from(used),
+            Err(error) if damaged > 0 && is_unmapped(&error) => return Ok(()),
+            Err(error) => return Err(error).context(format!("damaging the guest at {offset:#x}")),
+        }
+    }
+    Ok(())
+}
+
+/// Whether the page was in use, and so is damaged now.
+fn damage_page(memory: &File, address: u64) -> io::Result<bool> {
+    let mut page = [0; PAGE];
+    memory.read_exact_at(&mut page, address)?;
+    let used = page.iter().any(|byte| *byte != 0);
+    if used {
+        memory.write_all_at(&[0xcc; 8], address + 100)?;
+    }
+    Ok(used)
+}
+
+/// What `/proc/PID/mem` answers where nothing is mapped.
+fn is_unmapped(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(libc::EIO)
+}
+
+/// The start of the one mapping that can be the guest's RAM.
+fn guest_memory(process: u32) -> anyhow::Result<u64> {
+    let maps = std::fs::read_to_string(format!("/proc/{process}/maps"))?;
+    let mapping = |line: &str| -> Option<(u64, u64)> {
+        let (start, end) = line.split_whitespace().next()?.split_once('-')?;
+        Some((u64::from_str_radix(start, 16).ok()?, u64::from_str_radix(end, 16).ok()?))
+    };
+    let writable = maps.lines().filter(|line| line.contains(" rw-"));
+    let found = writable.filter_map(mapping).find(|(start, end)| {
+        // The kernel may have merged it with a neighbour.
+        (GUEST_BYTES..GUEST_BYTES + (4 << 20)).contains(&(end - start))
+    });
+    found.map(|(start, _)| start).context("the guest's RAM is not among the process's mappings")
+}

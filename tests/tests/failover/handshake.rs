@@ -1,0 +1,104 @@
+//! The first frames of a connection, spoken by a stranger.
+
+use std::net::TcpListener;
+
+use ftlog::{FrameKind, Generation, Hello, Message, Purpose, Refuse, Shape, VmId, Welcome};
+use ftvmm::{
+    control::State,
+    kvm::cpuid,
+    link::{
+        connection::Connection,
+        handshake::{self, connect, hello},
+        identity::VmIdentity,
+    },
+};
+use ftvmm_tests::stage;
+
+use super::{SOON, TIMEOUT_MS};
+
+fn proper_hello() -> Hello {
+    let shape =
+        Shape { memory_mib: 64, cpus: 1, net_mac: None, kernel: "builtin:kv".into(), cmdline: String::new() };
+    let identity = VmIdentity { vm: VmId([7; 16]), shape, wall_base_ns: 0 };
+    hello(&identity, Generation(1), "a stranger", Purpose::Protect)
+}
+
+/// Why the listener at `address` turns this Hello away.
+fn refusal(address: &str, hello: &Hello) -> anyhow::Result<String> {
+    let mut connection = connect(address)?;
+    connection.send(FrameKind::Hello, &hello.encode()?);
+    let answer = connection.receive_within(SOON)?;
+    assert_eq!(answer.kind, FrameKind::Refuse);
+    Ok(Refuse::decode(&answer.body)?.reason)
+}
+
+#[test]
+fn a_primary_that_does_not_fit_is_told_why() {
+    stage::play(TIMEOUT_MS, |stage| {
+        let (mut secondary, address) = stage.secondary(&[])?;
+        let proper = proper_hello();
+        let with_shape = |change: &dyn Fn(&mut Shape)| {
+            let mut hello = proper.clone();
+            change(&mut hello.shape);
+            hello
+        };
+        let cases = [
+            (Hello { software: "ftvmm 0.0.0".into(), ..proper.clone() }, "ftvmm 0.0.0"),
+            (Hello { cpu_table: proper.cpu_table ^ 1, ..proper.clone() }, "another CPU"),
+            (with_shape(&|shape| shape.cpus = 2), "2 CPUs"),
+            (with_shape(&|shape| shape.memory_mib = u32::MAX), "MiB of memory"),
+            (proper.clone(), "arbiter"),
+        ];
+        for (hello, reason) in cases {
+            let told = refusal(&address, &hello)?;
+            assert!(told.contains(reason), "{told}");
+            let status = secondary.wait_status("aware of it", SOON, |status| {
+                status.last_loss.as_ref().is_some_and(|loss| loss.contains(reason))
+            })?;
+            assert_eq!(status.state, State::Listening);
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn a_secondary_that_shows_another_cpu_is_left_alone() {
+    stage::play(TIMEOUT_MS, |stage| {
+        let listener = TcpListener::bind("127.0.0.1:0")?;
+        let address = listener.local_addr()?.to_string();
+        let mut primary = stage.primary(&[], &address)?;
+        let mut connection = Connection::new(listener.accept()?.0)?;
+        assert_eq!(connection.receive_within(SOON)?.kind, FrameKind::Hello);
+        let welcome = Welcome {
+            software: handshake::software(),
+            window_bytes: 32 << 20,
+            cpu_table: cpuid::digest() ^ 1,
+        };
+        connection.send(FrameKind::Welcome, &welcome.encode()?);
+        connection.flush()?;
+        let status = primary.wait_status("aware of it", SOON, |status| {
+            status.last_loss.as_ref().is_some_and(|loss| loss.contains("another CPU"))
+        })?;
+        assert_eq!(status.state, State::Unprotected);
+        Ok(())
+    });
+}
+
+#[test]
+fn what_is_no_handshake_is_closed_and_harms_nobody() {
+    stage::play(TIMEOUT_MS, |stage| {
+        let (mut secondary, address) = stage.secondary(&[])?;
+        for kind in [FrameKind::Steps, FrameKind::Begin, FrameKind::Ack, FrameKind::Fail] {
+            let mut connection = connect(&address)?;
+            connection.send(kind, &[0; 64]);
+            connection.receive_within(SOON).expect_err("no answer");
+        }
+        // More visitors than are heard at one time, all silent, do not keep a proper one out for long.
+        let silent: Vec<_> = (0..32).map(|_| connect(&address)).collect::<Result<_, _>>()?;
+        drop(silent);
+        ftvmm::demo::wait::until("a proper visitor to be heard", SOON, || {
+            Ok(refusal(&address, &proper_hello()).ok())
+        })?;
+        secondary.process.expect_alive()
+    });
+}

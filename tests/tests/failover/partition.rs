@@ -1,0 +1,121 @@
+//! Two hosts that cannot hear each other any more, though both hear the clients.
+
+use std::{sync::OnceLock, thread, time::Duration};
+
+use anyhow::ensure;
+use ftvmm::{
+    control::{Role, State},
+    demo::{
+        client::Mix,
+        net,
+        pair::{Member, Place},
+        wait,
+    },
+};
+use ftvmm_tests::{
+    hosts::Hosts,
+    stage::{self, PATIENCE, Stage},
+};
+
+use super::{SOON, THINKING, TIMEOUT_MS};
+
+#[test]
+fn hosts_cut_off_from_each_other_agree_on_one_that_goes_on() {
+    // The namespaces live as long as the test.
+    let hosts = OnceLock::new();
+    let enter = || Hosts::enter().map(|made| drop(hosts.set(made)));
+    stage::play_on(TIMEOUT_MS, enter, |stage| cut_and_heal(stage, hosts.get().expect("the network is made")));
+}
+
+fn cut_and_heal(stage: &Stage, hosts: &Hosts) -> anyhow::Result<()> {
+    let (mut secondary, address) = stage.setup.secondary("b", hosts.b())?;
+    let mut primary = stage.setup.primary("a", hosts.a(), &address)?;
+    primary.wait_protected()?;
+    let load = stage.load(Mix::Mixed, THINKING, 5)?;
+    hosts.cut()?;
+    let primary_lives = wait::until("both hosts to decide", SOON, || decided(&mut primary, &secondary))?;
+    println!("the {} goes on", if primary_lives { "primary" } else { "secondary" });
+
+    let loser = if primary_lives { hosts.b() } else { hosts.a() };
+    let silent = frames(loser)?;
+    load.await_answers(300, PATIENCE)?;
+    ensure!(frames(loser)? == silent, "the side that lost has spoken");
+
+    // The loser learns nothing that would change its mind.
+    hosts.heal()?;
+    load.await_answers(300, PATIENCE)?;
+    let live = u32::from(is_live(&mut primary)?) + u32::from(is_live(&mut secondary)?);
+    ensure!(live == 1, "{live} sides are live");
+    stage::judge(load)?;
+    Ok(())
+}
+
+/// A power failure takes the wires with it: what the host had sent and the other had not received is gone, unlike
+/// with a killed process, whose kernel still delivers.
+#[test]
+fn hosts_that_vanish_with_their_wires_lose_nothing_acknowledged() {
+    let hosts = OnceLock::new();
+    let enter = || Hosts::enter().map(|made| drop(hosts.set(made)));
+    stage::play_on(TIMEOUT_MS, enter, |stage| {
+        power_failures(stage, hosts.get().expect("the network is made"))
+    });
+}
+
+fn power_failures(stage: &Stage, hosts: &Hosts) -> anyhow::Result<()> {
+    let (mut secondary, address) = stage.setup.secondary("b", hosts.b())?;
+    let mut primary = stage.setup.primary("a", hosts.a(), &address)?;
+    let load = stage.load(Mix::Mixed, THINKING, 10)?;
+    for failed in [hosts.a(), hosts.b(), hosts.a()] {
+        primary.wait_protected()?;
+        load.await_answers(50, PATIENCE)?;
+        hosts.cut()?;
+        // Long enough for answers to leave if nothing held them, too short for the primary to go on alone.
+        thread::sleep(Duration::from_millis(TIMEOUT_MS / 3));
+        primary.process.kill()?;
+        let takeover = secondary.wait_takeover()?;
+        ensure!(takeover.reason.contains("nothing heard"), "{}", takeover.reason);
+        hosts.heal()?;
+        let (next, address) = stage.setup.secondary(&stage.name("again"), failed)?;
+        secondary.protect(&address)?;
+        (primary, secondary) = (secondary, next);
+    }
+    load.await_answers(50, PATIENCE)?;
+    stage::judge(load)?;
+    Ok(())
+}
+
+/// Whether the primary goes on, once both have made up their minds.
+///
+/// # Errors
+/// When both go on, or neither.
+fn decided(primary: &mut Member, secondary: &Member) -> anyhow::Result<Option<bool>> {
+    let of_primary = match primary.process.ended()? {
+        Some(_) => State::Halted,
+        None => primary.status().map_or(State::Arbitrating, |status| status.state),
+    };
+    let of_secondary = secondary.status()?;
+    let lives = match of_primary {
+        State::Unprotected => true,
+        State::Halted => false,
+        _ => return Ok(None),
+    };
+    let heir_lives = match (of_secondary.role, of_secondary.state) {
+        (Role::Primary, State::Unprotected) => true,
+        (Role::Secondary, State::Listening) => false,
+        _ => return Ok(None),
+    };
+    ensure!(lives != heir_lives, "the primary lives: {lives}; the secondary lives: {heir_lives}");
+    Ok(Some(lives))
+}
+
+fn is_live(member: &mut Member) -> anyhow::Result<bool> {
+    if member.process.ended()?.is_some() {
+        return Ok(false);
+    }
+    let status = member.status()?;
+    Ok(status.role == Role::Primary && status.state != State::Halted)
+}
+
+fn frames(place: Place<'_>) -> anyhow::Result<u64> {
+    net::frames_emitted(place.namespace, place.tap)
+}

@@ -1,0 +1,55 @@
+//! Guests that do what has no repeatable position: the VM stops and says what happened, where, and the registers.
+
+use std::process::Command;
+
+use ftvmm_tests::harness;
+
+use super::{drive, elf::Guest};
+
+/// What stops a guest of this code, in this process and as `ftvmm run` says it.
+fn stopped_by(code: &[u8]) -> Option<String> {
+    if !harness::require_kvm() {
+        return None;
+    }
+    let guest = Guest::of_code(code);
+    let error = drive::run(&mut drive::boot(&guest.kernel(), "")).unwrap_err().to_string();
+    let mut command = Command::new(harness::program().unwrap());
+    let run = command.args(["run", "--memory", "4", "--kernel", &guest.kernel()]).output().unwrap();
+    assert_eq!(run.status.code(), Some(3));
+    let said = String::from_utf8_lossy(&run.stderr).into_owned();
+    assert_eq!(said, format!("ftvmm: {error}\n"));
+    Some(error)
+}
+
+fn assert_says(error: &str, parts: &[&str]) {
+    for part in parts {
+        assert!(error.contains(part), "{part} is missing: {error}");
+    }
+}
+
+/// `mov rbx, 0x1122334455667788; out 0x80, al`: a register to recognise and one sync point.
+const MARK: [u8; 12] = [0x48, 0xbb, 0x88, 0x77, 0x66, 0x55, 0x44, 0x33, 0x22, 0x11, 0xe6, 0x80];
+/// The marked register, and the instruction after [`MARK`].
+const MARKED: [&str; 2] = ["rbx 0x1122334455667788", "rip 0x000000000010000c"];
+
+#[test]
+fn a_triple_fault() {
+    // UD2 without interrupt gates.
+    let Some(error) = stopped_by(&[&MARK[..], &[0x0f, 0x0b]].concat()) else { return };
+    assert_says(&error, &["at #1", "unexpected exit", "KVM_EXIT_SHUTDOWN (the guest took a triple fault)"]);
+    assert_says(&error, &MARKED[..1]);
+}
+
+#[test]
+fn an_instruction_that_kvm_cannot_emulate() {
+    // mov eax, 0xd0000000; jmp rax: an instruction fetched from a device, which no KVM executes.
+    let Some(error) = stopped_by(&[&MARK[..], &[0xb8, 0, 0, 0, 0xd0, 0xff, 0xe0]].concat()) else { return };
+    assert_says(&error, &["at #1", "unexpected exit", "KVM_EXIT_INTERNAL_ERROR", "emulation failure"]);
+    assert_says(&error, &[MARKED[0], "rip 0x00000000d0000000"]);
+}
+
+#[test]
+fn a_halt_with_interrupts_off() {
+    let Some(error) = stopped_by(&[&MARK[..], &[0xf4]].concat()) else { return };
+    assert_says(&error, &["the guest halted with interrupts off at #2", MARKED[0], "rip 0x000000000010000d"]);
+}

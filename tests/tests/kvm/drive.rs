@@ -1,0 +1,119 @@
+//! Running a machine sync point by sync point, with time and input made up here.
+
+use devices::{Output, PlatformConfig};
+use ftlog::{Event, ExitKind, FrameKind, Generation, Manifest, Message, Position, Shape, VmId};
+use ftvmm::{
+    boot::Image,
+    kvm::{Host, cpuid},
+    machine::{Machine, MachineError},
+    snapshot::{self, Seed},
+};
+
+/// Enough for every guest of these tests, and quickly compared.
+pub const MEMORY_MIB: u32 = 4;
+/// Unix time at power-on, ns.
+const WALL_BASE_NS: u64 = 1_700_000_000_000_000_000;
+/// More sync points than any of these guests needs.
+const PATIENCE: usize = 100_000;
+
+/// What a machine was given at a sync point, and what it was seen to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seen {
+    pub exit: ExitKind,
+    pub time_ns: u64,
+    pub events: Vec<Event>,
+    pub digest: u32,
+    pub outputs: Vec<Output>,
+}
+
+/// A machine at power-on.
+pub fn boot(kernel: &str, cmdline: &str) -> Machine {
+    let image = Image::open(kernel, None).unwrap();
+    let devices = PlatformConfig { net_mac: None, wall_base_ns: WALL_BASE_NS };
+    Machine::boot(&Host::open().unwrap(), MEMORY_MIB, &devices, &image, cmdline).unwrap()
+}
+
+/// Runs to the next sync point and completes it, 20 microseconds after the last or, when the guest sleeps, at its
+/// timer's deadline.
+pub fn step(machine: &mut Machine, events: &[Event]) -> Result<Seen, MachineError> {
+    step_at(machine, events, |machine, idle| {
+        let soon = machine.time_ns() + 20_000;
+        if idle { machine.platform().next_deadline_ns().unwrap_or(soon).max(soon) } else { soon }
+    })
+}
+
+/// Does again what another machine was seen to do.
+pub fn step_as(machine: &mut Machine, seen: &Seen) -> Seen {
+    step_at(machine, &seen.events, |_, _| seen.time_ns).unwrap()
+}
+
+fn step_at(
+    machine: &mut Machine,
+    events: &[Event],
+    time: impl FnOnce(&Machine, bool) -> u64,
+) -> Result<Seen, MachineError> {
+    let reached = loop {
+        if let Some(reached) = machine.run_stretch()? {
+            break reached;
+        }
+    };
+    let time_ns = time(machine, machine.is_idle_at(&reached));
+    let mut outputs = Vec::new();
+    machine.finish_sync_point(&reached, time_ns, events, &mut outputs);
+    Ok(Seen { exit: reached.kind, time_ns, events: events.to_vec(), digest: reached.digest.short(), outputs })
+}
+
+/// Runs until the guest powers off; its exit status.
+///
+/// # Errors
+/// What ended it against its will.
+pub fn run(machine: &mut Machine) -> Result<u32, MachineError> {
+    for _ in 0..PATIENCE {
+        step(machine, &[])?;
+        if let Some(status) = machine.platform().powered_off() {
+            return Ok(status);
+        }
+    }
+    panic!("the guest does not end: {}", machine.position());
+}
+
+/// A second machine in the same state, by way of the frames that a secondary is seeded with.
+pub fn copy(machine: &mut Machine) -> Machine {
+    let shape = Shape {
+        memory_mib: MEMORY_MIB,
+        cpus: 1,
+        net_mac: None,
+        kernel: String::new(),
+        cmdline: String::new(),
+    };
+    let manifest = Manifest {
+        vm: VmId([0; 16]),
+        generation: Generation(0),
+        shape,
+        cpu_table: cpuid::digest(),
+        position: machine.position(),
+        time_ns: machine.time_ns(),
+        wall_base_ns: WALL_BASE_NS,
+    };
+    let mut frames = Vec::new();
+    let mut sink = |kind: FrameKind, body: &[u8]| {
+        let sequence = frames.len() as u64;
+        frames.push(ftlog::Frame { kind, sequence, offset: 0, body: body.to_vec() });
+        Ok(())
+    };
+    snapshot::write(machine, &manifest, &mut sink).unwrap();
+    assert_eq!(frames[0].body, manifest.encode().unwrap());
+    let mut seed = Seed::begin(&frames[0]).unwrap();
+    let last = frames.len() - 1;
+    for (index, frame) in frames.iter().enumerate().skip(1) {
+        assert_eq!(seed.add(frame).unwrap(), index == last);
+    }
+    let copy = seed.finish(&Host::open().unwrap()).unwrap();
+    assert_eq!((copy.position(), copy.time_ns()), (machine.position(), machine.time_ns()));
+    copy
+}
+
+/// The position after `steps` sync points.
+pub fn after(steps: usize) -> Position {
+    Position(steps as u64)
+}

@@ -1,0 +1,92 @@
+//! An unprotected VM on its network: Debian's own Redis clients against `ftvmm run`.
+
+use std::{process::Command, time::Duration};
+
+use ftvmm::demo::{
+    client::{Connection, Mix},
+    process::Process,
+    wait,
+};
+use ftvmm_tests::stage::{self, Stage, guest};
+use rustix::process::Signal;
+
+const SOON: Duration = Duration::from_secs(15);
+const LONG: Duration = Duration::from_secs(60);
+
+/// `ftvmm run`, serving.
+fn run(stage: &Stage) -> anyhow::Result<Process> {
+    let mut command = Command::new(&stage.setup.program);
+    let console = format!("file={}", stage.directory().join("run.console").display());
+    command.args(["run", "--kernel", "builtin:kv", "--net", "tap=tap-a", "--console", &console]);
+    let mut vm = Process::start(command, "run", stage.directory(), None)?;
+    wait::until("the guest to serve", SOON, || {
+        vm.expect_alive()?;
+        Ok(Connection::open(guest(), Duration::from_millis(200)).ok())
+    })?;
+    Ok(vm)
+}
+
+fn redis_cli(stage: &Stage, words: &[&str]) -> anyhow::Result<String> {
+    let host = guest().ip().to_string();
+    let mut cli = stage.spawn("redis-cli", &[&["-h", &host], words].concat())?;
+    let status = cli.wait_end(SOON)?;
+    assert!(status.success(), "{words:?}: {} {}", cli.output(), cli.log());
+    Ok(cli.output().trim_end().to_owned())
+}
+
+#[test]
+fn redis_cli_is_answered() {
+    stage::play(1000, |stage| {
+        let _vm = run(stage)?;
+        for (words, answer) in [
+            (&["PING"][..], "PONG"),
+            (&["SET", "a", "one"], "OK"),
+            (&["APPEND", "a", "two"], "6"),
+            (&["GET", "a"], "onetwo"),
+            (&["MSET", "b", "1", "c", "2"], "OK"),
+            (&["INCR", "b"], "2"),
+            (&["INCRBY", "b", "-5"], "-3"),
+            (&["MGET", "b", "c"], "-3\n2"),
+            (&["EXISTS", "a", "nobody"], "1"),
+            (&["DEL", "a", "c"], "2"),
+            (&["DBSIZE"], "1"),
+            (&["FLUSHALL"], "OK"),
+            (&["DBSIZE"], "0"),
+            (&["ECHO", "hello"], "hello"),
+        ] {
+            assert_eq!(redis_cli(stage, words)?, answer, "{words:?}");
+        }
+        assert!(redis_cli(stage, &["NONSENSE"])?.contains("ERR"));
+        Ok(())
+    });
+}
+
+#[test]
+fn redis_benchmark_runs_with_and_without_pipelining() {
+    stage::play(1000, |stage| {
+        let _vm = run(stage)?;
+        let host = guest().ip().to_string();
+        for depth in ["1", "16"] {
+            let arguments =
+                ["-h", &host, "-t", "ping,set,get,incr", "-c", "50", "-n", "2000", "-P", depth, "-q"];
+            let mut benchmark = stage.spawn("redis-benchmark", &arguments)?;
+            let status = benchmark.wait_end(LONG)?;
+            assert!(status.success(), "-P {depth}: {} {}", benchmark.output(), benchmark.log());
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn concurrent_clients_see_one_order_and_sigterm_ends_the_vm() {
+    stage::play(1000, |stage| {
+        let mut vm = run(stage)?;
+        let load = stage.load(Mix::Mixed, Duration::ZERO, 8)?;
+        load.await_answers(3000, LONG)?;
+        stage::judge(load)?;
+        vm.signal(Signal::TERM)?;
+        let status = vm.wait_end(SOON)?;
+        assert_eq!(status.code(), Some(0), "{}", vm.log());
+        Ok(())
+    });
+}

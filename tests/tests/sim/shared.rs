@@ -1,0 +1,282 @@
+//! What every part of the simulation may use: time, chance, the network, the arbiter, the oracle.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::ops::RangeInclusive;
+
+use ftlog::{FrameKind, Generation, Position};
+use ftvmm::role::LossReason;
+
+use crate::arbiter::Arbiter;
+use crate::faults::{MS, Profile};
+use crate::host::{Input, Name};
+use crate::network::{Conn, Delivery, Network};
+use crate::oracle::Oracle;
+use crate::random::Random;
+
+/// Something that is going to happen.
+pub enum Action {
+    Input(Name, Input),
+    Deliver(Conn, Delivery),
+    /// The arbiter decides.
+    Decide(Name, Generation),
+    Fault,
+    Resume(Name),
+    Restart(usize),
+    /// Is all well again?
+    Settled,
+}
+
+/// What a run found.
+#[derive(Debug)]
+pub struct Failure {
+    pub kind: String,
+    pub text: String,
+    pub at_ns: u64,
+    safety: bool,
+}
+
+impl Failure {
+    fn new(kind: String, text: String, safety: bool) -> Self {
+        Self { kind, text, at_ns: 0, safety }
+    }
+
+    /// One of the four safety properties does not hold.
+    pub fn safety(property: u32, text: String) -> Self {
+        Self::new(format!("safety property {property}"), text, true)
+    }
+
+    /// Something grows beyond its limit.
+    pub fn bound(text: String) -> Self {
+        Self::new("a bound".into(), text, true)
+    }
+
+    /// Something does not happen in time.
+    pub fn liveness(text: String) -> Self {
+        Self::new("liveness".into(), text, false)
+    }
+
+    /// A core accuses a peer that did nothing wrong, or that breaks a safety property.
+    pub fn accusation(property: Option<u32>, text: String) -> Self {
+        Self::new(format!("an accusation (property {property:?})"), text, property.is_some())
+    }
+
+    pub fn at(mut self, at_ns: u64) -> Self {
+        self.at_ns = at_ns;
+        self
+    }
+
+    pub fn is_safety(&self) -> bool {
+        self.safety
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "at {} ms: {}: {}", self.at_ns / MS, self.kind, self.text)
+    }
+}
+
+macro_rules! stats {
+    ($($field:ident),*) => {
+        /// How much happened.
+        #[derive(Debug, Default, Clone, PartialEq, Eq)]
+        pub struct Stats {
+            $(pub $field: u64,)*
+        }
+
+        impl Stats {
+            pub fn add(&mut self, other: &Self) {
+                $(self.$field += other.$field;)*
+            }
+        }
+
+        impl fmt::Display for Stats {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                $(write!(f, "{}={} ", stringify!($field), self.$field)?;)*
+                Ok(())
+            }
+        }
+    };
+}
+
+stats!(
+    seeds,
+    outputs,
+    seeds_held,
+    takeovers,
+    detaches,
+    halts,
+    lost_claims,
+    divergences,
+    stops,
+    crashes,
+    vms_lost,
+    events
+);
+
+pub struct Shared {
+    pub now_ns: u64,
+    pub random: Random,
+    pub profile: Profile,
+    pub network: Network,
+    pub arbiter: Arbiter,
+    pub oracle: Oracle,
+    pub stats: Stats,
+    /// The process on each host, unless it is down.
+    pub up: Vec<Option<Name>>,
+    pub slow_until_ns: Vec<u64>,
+    /// The next frame from this host goes wrong.
+    pub break_frame: Vec<bool>,
+    /// The next step replayed on this host goes wrong.
+    pub diverge: Vec<bool>,
+    /// Connections on which nonsense was acknowledged, and on which log was lost before it was written.
+    nonsense: BTreeSet<Conn>,
+    gaps: BTreeSet<Conn>,
+    queue: BTreeMap<(u64, u64), Action>,
+    scheduled: u64,
+    narrate: bool,
+}
+
+impl Shared {
+    pub fn new(seed: u64, profile: Profile, narrate: bool, hosts: usize) -> Self {
+        Self {
+            now_ns: 0,
+            random: Random::new(seed),
+            profile,
+            network: Network::default(),
+            arbiter: Arbiter::default(),
+            oracle: Oracle::default(),
+            stats: Stats::default(),
+            up: vec![None; hosts],
+            slow_until_ns: vec![0; hosts],
+            break_frame: vec![false; hosts],
+            diverge: vec![false; hosts],
+            nonsense: BTreeSet::new(),
+            gaps: BTreeSet::new(),
+            queue: BTreeMap::new(),
+            scheduled: 0,
+            narrate,
+        }
+    }
+
+    pub fn say(&self, text: impl FnOnce() -> String) {
+        if self.narrate {
+            println!("{:>9.3} ms  {}", self.now_ns as f64 / MS as f64, text());
+        }
+    }
+
+    pub fn schedule(&mut self, at_ns: u64, action: Action) {
+        self.scheduled += 1;
+        self.queue.insert((at_ns, self.scheduled), action);
+    }
+
+    pub fn next(&mut self) -> Option<(u64, Action)> {
+        self.stats.events += 1;
+        self.queue.pop_first().map(|((at_ns, _), action)| (at_ns, action))
+    }
+
+    pub fn later(&mut self, name: Name, delay_ns: RangeInclusive<u64>, input: Input) {
+        let at_ns = self.now_ns + self.random.within(delay_ns);
+        self.schedule(at_ns, Action::Input(name, input));
+    }
+
+    /// True with this probability while there are faults.
+    pub fn faulty(&mut self, per_million: u64) -> bool {
+        self.now_ns < self.profile.quiet_ns && self.random.chance(per_million)
+    }
+
+    /// When a fault that begins now ends: in the time of faults.
+    pub fn end_of_fault(&mut self) -> u64 {
+        let most_ns = self.random.pick(&[100 * MS, 400 * MS, 1500 * MS]);
+        let end_ns = self.now_ns + self.random.within(10 * MS..=most_ns);
+        end_ns.min(self.profile.quiet_ns)
+    }
+
+    pub fn is_slow(&self, host: usize) -> bool {
+        self.now_ns < self.slow_until_ns[host]
+    }
+
+    pub fn diverges(&mut self, host: usize) -> bool {
+        std::mem::take(&mut self.diverge[host]) || self.faulty(self.profile.divergence)
+    }
+
+    pub fn batch_is_lost(&mut self, conn: Option<Conn>) -> bool {
+        let lost = self.faulty(self.profile.batch_lost);
+        if lost {
+            self.gaps.extend(conn);
+        }
+        lost
+    }
+
+    pub fn lost_batch_on(&self, conn: Conn) -> bool {
+        self.gaps.contains(&conn)
+    }
+
+    /// What a secondary says that it received; now and then what nobody ever sent.
+    pub fn perhaps_nonsense(&mut self, conn: Conn, received: Position) -> Position {
+        if !self.faulty(self.profile.ack_nonsense) {
+            return received;
+        }
+        self.nonsense.insert(conn);
+        Position(received.0 + (1 << 40))
+    }
+
+    /// A peer that was honest must not be dropped for breaking the protocol.
+    pub fn honest(&self, conn: Conn, reason: &LossReason) -> Result<(), Failure> {
+        match reason {
+            LossReason::Violation(violation) if !self.nonsense.contains(&conn) => {
+                Err(Failure::accusation(None, format!("a primary drops its peer: {violation}")))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    pub fn some_other(&mut self, name: Name) -> Option<Name> {
+        let others = self.up.iter().flatten().copied().filter(|other| *other != name).collect::<Vec<_>>();
+        (!others.is_empty()).then(|| self.random.pick(&others))
+    }
+
+    pub fn send(&mut self, conn: Conn, from: Name, kind: FrameKind, body: &[u8]) {
+        let faulty = std::mem::take(&mut self.break_frame[from.host]) || self.faulty(self.profile.frame);
+        let fault = faulty.then(|| self.random.next());
+        let deliveries = self.network.send(conn, from, (kind, body), fault, self.now_ns, &mut self.random);
+        self.deliver(deliveries);
+    }
+
+    pub fn close(&mut self, conn: Conn, from: Name) {
+        let deliveries = self.network.close(conn, from, self.now_ns, &mut self.random);
+        self.deliver(deliveries);
+    }
+
+    pub fn kill(&mut self, from: Name) {
+        let deliveries = self.network.kill(from, self.now_ns, &mut self.random);
+        self.deliver(deliveries);
+    }
+
+    fn deliver(&mut self, deliveries: Vec<(Conn, Delivery)>) {
+        for (conn, delivery) in deliveries {
+            self.schedule(delivery.at_ns, Action::Deliver(conn, delivery));
+        }
+    }
+
+    pub fn ask_arbiter(&mut self, name: Name, generation: Generation) {
+        let most_ns = self.random.pick(&[MS, 5 * MS, 100 * MS]);
+        let at_ns = self.now_ns + self.random.within(0..=most_ns);
+        self.schedule(at_ns, Action::Decide(name, generation));
+    }
+
+    pub fn decide(&mut self, name: Name, generation: Generation) {
+        let outcome = self.arbiter.claim(generation, name, self.now_ns, &mut self.random);
+        self.say(|| format!("the arbiter about {name} and generation {generation}: {outcome}"));
+        self.later(name, 0..=5 * MS, Input::Answer { generation, outcome });
+    }
+
+    /// Whether somebody could still go on with the VM.
+    pub fn vm_may_live(&self) -> bool {
+        self.arbiter.latest().is_some_and(|(generation, holder)| {
+            let up = self.up[holder.host] == Some(holder);
+            self.oracle.may_live(generation, up)
+        })
+    }
+}

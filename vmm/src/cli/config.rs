@@ -1,0 +1,113 @@
+//! `--config FILE.toml`: a command's options from a file.
+//!
+//! The file is turned into command-line options that stand before those of the command line itself. So the names are
+//! the flags' own, the values are checked as theirs are, and of an option given twice the command line's wins.
+
+use std::{ffi::OsString, fs, path::Path};
+
+use anyhow::{Context, bail};
+use clap::Command;
+use toml::{Table, Value};
+
+const FLAG: &str = "--config";
+
+/// The arguments of this process with those of its `--config` file in front of its own options.
+///
+/// # Errors
+/// The file cannot be read, is no TOML, or names an option that the command does not have.
+pub fn expand(arguments: Vec<OsString>, program: &Command) -> anyhow::Result<Vec<OsString>> {
+    let Some(path) = find(&arguments) else { return Ok(arguments) };
+    let command = arguments.get(1).and_then(|name| program.find_subcommand(name));
+    // Without a command that takes a file, clap says what is wrong.
+    let Some(command) = command.filter(|command| takes(command, "config")) else { return Ok(arguments) };
+    let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    let table: Table = text.parse().with_context(|| format!("{} is no TOML", path.display()))?;
+    let options = options(&table, command).with_context(|| format!("in {}", path.display()))?;
+    let (head, own) = arguments.split_at(2);
+    Ok([head, options.as_slice(), own].concat())
+}
+
+fn find(arguments: &[OsString]) -> Option<Box<Path>> {
+    let mut arguments = arguments.iter();
+    while let Some(argument) = arguments.next() {
+        let text = argument.to_string_lossy();
+        if text == FLAG {
+            return arguments.next().map(|path| Path::new(path).into());
+        }
+        if let Some(path) = text.strip_prefix(FLAG).and_then(|rest| rest.strip_prefix('=')) {
+            return Some(Path::new(path).into());
+        }
+    }
+    None
+}
+
+fn takes(command: &Command, option: &str) -> bool {
+    command.get_arguments().any(|argument| argument.get_long() == Some(option))
+}
+
+fn options(table: &Table, command: &Command) -> anyhow::Result<Vec<OsString>> {
+    let mut options = Vec::new();
+    for (name, value) in table {
+        if name == "config" || !takes(command, name) {
+            bail!("'{name}' is no option of `ftvmm {}`; see its --help", command.get_name());
+        }
+        let text = match value {
+            Value::String(text) => text.clone(),
+            Value::Integer(number) => number.to_string(),
+            other => bail!("'{name}' is a {}; a string or a whole number is expected", other.type_str()),
+        };
+        // One word, so that a value that begins with a dash stays a value.
+        options.push(format!("--{name}={text}").into());
+    }
+    Ok(options)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+    use crate::cli::Cli;
+
+    /// What `ftvmm` gets when `--config` names a file with `text`.
+    fn expanded(text: &str, own: &[&str]) -> anyhow::Result<Vec<String>> {
+        let file = tempfile::NamedTempFile::new()?;
+        fs::write(&file, text)?;
+        let mut arguments: Vec<OsString> = ["ftvmm", "primary", FLAG].map(OsString::from).into();
+        arguments.push(file.path().into());
+        arguments.extend(own.iter().map(OsString::from));
+        let all = expand(arguments, &Cli::command())?;
+        Ok(all.iter().map(|argument| argument.to_string_lossy().into_owned()).collect())
+    }
+
+    fn memory(arguments: &[String]) -> u32 {
+        let matches = Cli::command().try_get_matches_from(arguments).unwrap();
+        *matches.subcommand().unwrap().1.get_one("memory").unwrap()
+    }
+
+    const FILE: &str = "memory = 96\npeer = 'b:7000'\narbiter = 'file:/srv/arbiter'\ncmdline = '-x'\n";
+
+    #[test]
+    fn the_file_gives_options_and_the_command_line_wins() {
+        assert_eq!(memory(&expanded(FILE, &[]).unwrap()), 96);
+        assert_eq!(memory(&expanded(FILE, &["--memory", "32"]).unwrap()), 32);
+    }
+
+    #[test]
+    fn what_the_command_does_not_know_is_an_error_with_its_name() {
+        for (text, word) in
+            [("colour = 'red'", "colour"), ("listen = ':1'", "listen"), ("config = 'x'", "config")]
+        {
+            let error = format!("{:#}", expanded(text, &[]).unwrap_err());
+            assert!(error.contains(word) && error.contains("ftvmm primary"), "{error}");
+        }
+        assert!(format!("{:#}", expanded("memory = 1.5", &[]).unwrap_err()).contains("float"));
+        assert!(format!("{:#}", expanded("memory =", &[]).unwrap_err()).contains("no TOML"));
+    }
+
+    #[test]
+    fn without_a_file_nothing_changes() {
+        let arguments: Vec<OsString> = ["ftvmm", "run", "--memory=5"].map(OsString::from).into();
+        assert_eq!(expand(arguments.clone(), &Cli::command()).unwrap(), arguments);
+    }
+}

@@ -1,0 +1,136 @@
+//! The commands that talk to a running primary or secondary.
+
+use std::{io::Write, path::PathBuf};
+
+use anyhow::Context;
+use clap::Args;
+use serde_json::Value;
+
+use crate::control::{Request, Status, Takeover, request};
+
+/// Which process to talk to, and how to show its answer.
+#[derive(Args)]
+pub struct Target {
+    /// The control socket of the process (its --control)
+    #[arg(long, value_name = "SOCKET")]
+    control: PathBuf,
+    /// Print the answer as one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// A new place for the secondary.
+#[derive(Args)]
+pub struct Destination {
+    /// Where the secondary listens
+    #[arg(long, value_name = "HOST:PORT")]
+    to: String,
+    #[command(flatten)]
+    target: Target,
+}
+
+impl Destination {
+    /// Asks for protection by a secondary there.
+    pub fn protect(self) -> anyhow::Result<u8> {
+        self.target.command(&Request::Protect { to: self.to })
+    }
+
+    /// Asks for the secondary to be moved there.
+    pub fn migrate(self) -> anyhow::Result<u8> {
+        self.target.command(&Request::MigrateSecondary { to: self.to })
+    }
+}
+
+impl Target {
+    /// Sends a command and prints what came of it.
+    pub fn command(&self, command: &Request) -> anyhow::Result<u8> {
+        let answer = request(&self.control, command)?;
+        show(&if self.json { format!("{answer}\n") } else { describe_fields(&answer) });
+        Ok(0)
+    }
+
+    /// Asks for the status and prints it.
+    pub fn status(&self) -> anyhow::Result<u8> {
+        let answer = request(&self.control, &Request::Status)?;
+        if self.json {
+            show(&format!("{answer}\n"));
+        } else {
+            let status = serde_json::from_value(answer).context("the process is of another version")?;
+            show(&describe_status(&status));
+        }
+        Ok(0)
+    }
+}
+
+/// In UTC, because the two hosts of a pair are compared.
+fn time_of_day(unix_ms: u64) -> String {
+    let (seconds, ms) = (unix_ms / 1000, unix_ms % 1000);
+    format!("{:02}:{:02}:{:02}.{ms:03}Z", seconds / 3600 % 24, seconds / 60 % 60, seconds % 60)
+}
+
+/// A reader that has gone away (`status | head`) is no error.
+fn show(text: &str) {
+    let _ = std::io::stdout().write_all(text.as_bytes());
+}
+
+fn describe_fields(answer: &Value) -> String {
+    let mut text = "done\n".to_owned();
+    for (name, value) in answer.as_object().into_iter().flatten() {
+        let value = match value {
+            Value::Number(number) if number.is_f64() => format!("{:.3}", number.as_f64().unwrap_or_default()),
+            Value::String(value) => value.clone(),
+            other => other.to_string(),
+        };
+        text.push_str(&format!("  {name:<18}{value}\n"));
+    }
+    text
+}
+
+fn describe_status(status: &Status) -> String {
+    let role = format!("{:?}, {:?}", status.role, status.state).to_lowercase();
+    let delay = &status.commit_delay_us;
+    let mut lines = vec![
+        format!("{role}, generation {}", status.generation),
+        row("VM", status.vm.as_deref().unwrap_or("none yet")),
+        row("position", format!("#{}, guest time {:.3} s", status.position, status.guest_time_ms / 1e3)),
+        row("peer", status.peer.as_deref().unwrap_or("none")),
+        row("lag", format!("{:.1} ms, {} records", status.lag_ms, status.lag_records)),
+        row("log", format!("{} bytes, {:.0} bytes/s", status.log_bytes, status.log_bytes_per_s)),
+        row(
+            "commit delay",
+            format!("p50 {:.0} µs, p99 {:.0} µs ({} outputs)", delay.p50, delay.p99, delay.count),
+        ),
+        row("held outputs", status.held_outputs),
+        row("pace", &status.pace),
+    ];
+    lines.extend(status.last_loss.iter().map(|loss| row("last loss", loss)));
+    lines.extend(status.takeover.iter().flat_map(describe_takeover));
+    lines.extend(status.events.iter().map(|event| row(&time_of_day(event.time_ms), &event.text)));
+    lines.join("\n") + "\n"
+}
+
+fn describe_takeover(takeover: &Takeover) -> [String; 2] {
+    let Takeover { reason, generation, detection_ms, drain_ms, arbitration_ms, resume_ms, .. } = takeover;
+    let first = takeover.first_output_ms.map_or("none yet".to_owned(), |ms| format!("{ms:.1} ms"));
+    let parts = format!(
+        "detection {detection_ms:.1} ms, drain {drain_ms:.1} ms, arbitration {arbitration_ms:.1} ms, \
+         resume {resume_ms:.1} ms, first output {first}"
+    );
+    [row("takeover", format!("generation {generation} because: {reason}")), row("", parts)]
+}
+
+fn row(name: &str, value: impl std::fmt::Display) -> String {
+    format!("  {name:<15} {value}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_time_of_an_event_is_told_in_utc() {
+        assert_eq!(time_of_day(0), "00:00:00.000Z");
+        // date -u -d @1795309268 says 2026-11-22 01:01:08.
+        assert_eq!(time_of_day(1_795_309_268_185), "01:01:08.185Z");
+    }
+}

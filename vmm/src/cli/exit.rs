@@ -1,0 +1,50 @@
+//! Exit statuses, the same for every command.
+
+use crate::step::Ended;
+
+/// 0: done, and the guest was content. 1: the guest switched off with a status that is not 0.
+/// 2: the command line is wrong (clap's own). 3: everything else that failed.
+const GUEST_FAILED: u8 = 1;
+pub const FAILED: u8 = 3;
+
+/// The exit status for a machine's end.
+pub fn of_machine(ended: Ended) -> u8 {
+    match ended {
+        Ended::PoweredOff(0) | Ended::Stopped => 0,
+        Ended::PoweredOff(_) => GUEST_FAILED,
+    }
+}
+
+/// Prints an error with its causes on one line; returns the exit status.
+pub fn report(error: &anyhow::Error) -> u8 {
+    eprintln!("ftvmm: {}", one_line(error));
+    FAILED
+}
+
+/// The error and its causes, each once: many of our messages name their cause in their own words already.
+fn one_line(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if text.contains(&cause) {
+            continue;
+        }
+        if !text.is_empty() {
+            text.push_str(": ");
+        }
+        text.push_str(&cause);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use anyhow::anyhow;
+
+    #[test]
+    fn a_cause_that_the_message_names_is_not_repeated() {
+        let error =
+            anyhow!("device busy").context("cannot attach: device busy; in use?").context("no network");
+        assert_eq!(one_line(&error), "no network: cannot attach: device busy; in use?");
+    }
+}

@@ -1,0 +1,153 @@
+//! `ftvmm primary` and `ftvmm secondary`.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use clap::Args;
+use ftlog::VmId;
+
+use super::{
+    exit,
+    vm::{NetOption, VmOptions, open_outlets},
+};
+use crate::{
+    arbiter::FileArbiter,
+    control::{Board, Server},
+    host::{Outlets, clock, console::ConsoleTarget},
+    ingress::Inbox,
+    link::{
+        identity::{self, VmIdentity},
+        primary::{self, Origin, Site},
+        secondary::{self, Listener, Served},
+    },
+    role::Config,
+    shutdown,
+    step::{Ended, StopSwitch},
+};
+
+/// How the pair watches each other.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Fault tolerance")]
+pub struct FtOptions {
+    /// Who decides which side goes on when they lose each other: file:DIR, a directory that both hosts can reach
+    /// (NFS will do); the same on both sides
+    #[arg(long, value_name = "file:DIR")]
+    arbiter: String,
+    /// Silence after which the other side is counted as lost, in ms. A shorter one means a shorter pause when a host
+    /// dies, and more false alarms; a false alarm costs protection for a moment, never data
+    #[arg(long, value_name = "MS", default_value_t = 200, value_parser = clap::value_parser!(u64).range(20..=3_600_000))]
+    failure_timeout: u64,
+    /// How far the secondary may fall behind before the primary is slowed, in ms; at twice this it is stopped
+    #[arg(long, value_name = "MS", default_value_t = 1000, value_parser = clap::value_parser!(u64).range(10..=3_600_000))]
+    max_lag: u64,
+    /// Unix socket at which status and commands are answered
+    #[arg(long, value_name = "SOCKET")]
+    control: Option<PathBuf>,
+}
+
+impl FtOptions {
+    fn config(&self) -> Config {
+        Config {
+            failure_timeout_ns: Duration::from_millis(self.failure_timeout).as_nanos() as u64,
+            max_lag_ns: Duration::from_millis(self.max_lag).as_nanos() as u64,
+            ..Config::default()
+        }
+    }
+
+    fn site(&self, inbox: Arc<Inbox>, outlets: Outlets) -> anyhow::Result<Site> {
+        Ok(Site {
+            config: self.config(),
+            arbiter: Arc::new(FileArbiter::open(&self.arbiter)?),
+            holder: identity::holder()?,
+            board: Board::default(),
+            inbox,
+            outlets,
+            stop: StopSwitch::default(),
+        })
+    }
+
+    fn serve_control(&self, board: &Board) -> anyhow::Result<Option<Server>> {
+        self.control.as_deref().map(|path| Server::start(path, board.clone())).transpose()
+    }
+}
+
+/// Run a VM and protect it with a secondary: nothing the guest says leaves before the secondary can repeat it
+///
+/// The VM starts at once and runs unprotected until a secondary at --peer has its state. SIGTERM ends this side: a
+/// protected VM goes on at its secondary, an unprotected one ends. An example:
+///
+///   ftvmm primary --net tap=vm0 --peer host-b:7000 --arbiter file:/srv/ftvmm --control /run/ftvmm.sock
+#[derive(Args)]
+pub struct Primary {
+    #[command(flatten)]
+    vm: VmOptions,
+    /// Where the secondary listens; until it answers, and after it is lost, the VM runs unprotected
+    #[arg(long, value_name = "HOST:PORT", help_heading = "Fault tolerance")]
+    peer: String,
+    #[command(flatten)]
+    ft: FtOptions,
+}
+
+impl Primary {
+    pub fn execute(self) -> anyhow::Result<u8> {
+        let inbox = Arc::new(Inbox::default());
+        let outlets = self.vm.outlets(&inbox)?;
+        let site = self.ft.site(inbox, outlets)?;
+        let _control = self.ft.serve_control(&site.board)?;
+        let wall_base_ns = clock::wall_ns();
+        let identity = VmIdentity { vm: VmId(identity::random()?), shape: self.vm.shape(), wall_base_ns };
+        let mut machine = self.vm.boot(wall_base_ns)?;
+        shutdown::on_signal(&site.stop, &site.inbox)?;
+        let console = site.outlets.console.clone();
+        let ended = primary::run(site, identity, &mut machine, Origin::Created, Some(self.peer));
+        console.flush();
+        Ok(exit::of_machine(ended?))
+    }
+}
+
+/// Follow a primary's VM in lockstep and take it over when the primary is lost
+///
+/// The VM's shape and state come from the primary. Prints "listening on ADDR:PORT" once it can be reached. After a
+/// takeover it is the primary; give it a secondary of its own with `ftvmm protect`. An example:
+///
+///   ftvmm secondary --listen 0.0.0.0:7000 --net tap=vm0 --arbiter file:/srv/ftvmm --control /run/ftvmm.sock
+#[derive(Args)]
+pub struct Secondary {
+    /// Where to wait for a primary; port 0 picks one
+    #[arg(long, value_name = "ADDR:PORT")]
+    listen: String,
+    /// This host's network card for the guest: tap=NAME
+    #[arg(long, value_name = "tap=NAME")]
+    net: Option<NetOption>,
+    /// Where the serial console goes once this side is live: stdio, file=FILE (appended), or unix=SOCKET
+    #[arg(long, value_name = "TARGET", default_value = "stdio")]
+    console: ConsoleTarget,
+    #[command(flatten)]
+    ft: FtOptions,
+}
+
+impl Secondary {
+    pub fn execute(self) -> anyhow::Result<u8> {
+        let inbox = Arc::new(Inbox::default());
+        let outlets = open_outlets(self.net.as_ref(), &self.console, &inbox)?;
+        let site = self.ft.site(inbox, outlets)?;
+        let _control = self.ft.serve_control(&site.board)?;
+        shutdown::on_signal(&site.stop, &site.inbox)?;
+        let listener = Listener::start(&self.listen, &site)?;
+        println!("listening on {}", listener.address());
+        let console = site.outlets.console.clone();
+        let ended = follow(site, &listener);
+        console.flush();
+        Ok(exit::of_machine(ended?))
+    }
+}
+
+fn follow(site: Site, listener: &Listener) -> anyhow::Result<Ended> {
+    match secondary::serve(&site, listener)? {
+        Served::Stopped => Ok(Ended::Stopped),
+        Served::PoweredOff(status) => Ok(Ended::PoweredOff(status)),
+        Served::TookOver { mut machine, identity, generation, live_ns } => {
+            listener.set_busy(Some(format!("this side runs VM {} itself", identity.vm)));
+            primary::run(site, identity, &mut machine, Origin::TookOver { generation, live_ns }, None)
+        }
+    }
+}

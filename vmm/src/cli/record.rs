@@ -1,0 +1,132 @@
+//! `ftvmm record` and `ftvmm replay`.
+
+use std::{
+    io::{IsTerminal, Write},
+    path::PathBuf,
+    sync::Arc,
+};
+
+use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::json;
+
+use super::{exit, vm::VmOptions};
+use crate::{
+    host::clock::{self, VirtualClock},
+    ingress::{Inbox, TapReader},
+    kvm::Host,
+    logfile::{Player, Recording, Summary},
+    shutdown,
+    step::{Input, StopSwitch, live},
+};
+
+/// Run a VM and write its execution to a file, from which `ftvmm replay` repeats it bit for bit
+///
+/// The recording ends when the guest switches off, or with SIGTERM or SIGINT. An example:
+///
+///   ftvmm record --kernel builtin:clocks --log clocks.ftlog
+#[derive(Args)]
+pub struct Record {
+    #[command(flatten)]
+    vm: VmOptions,
+    /// The file; it is self-contained and is overwritten
+    #[arg(long, value_name = "FILE")]
+    log: PathBuf,
+}
+
+impl Record {
+    pub fn execute(self) -> anyhow::Result<u8> {
+        let inbox = Arc::new(Inbox::default());
+        let outlets = self.vm.outlets(&inbox)?;
+        let wall_base_ns = clock::wall_ns();
+        let mut machine = self.vm.boot(wall_base_ns)?;
+        let stop = StopSwitch::default();
+        shutdown::on_signal(&stop, &inbox)?;
+        let mut recording =
+            Recording::create(&self.log, &mut machine, self.vm.shape(), wall_base_ns, outlets.clone())?;
+        let _reader = outlets.tap.clone().map(|tap| TapReader::start(tap, inbox.clone())).transpose()?;
+        let input = Input { inbox, clock: VirtualClock::starting_at(0), stop };
+        let ended = live::run(&mut machine, &input, &mut recording);
+        outlets.console.flush();
+        let ended = ended?;
+        recording.finish(&mut machine)?;
+        Ok(exit::of_machine(ended))
+    }
+}
+
+/// Repeat a recorded execution and verify it: the digest at every sync point, and all state at the end
+///
+/// Needs nothing but the log: no image, no network, no flags. A log that is damaged, cut off, of another version, or
+/// that this program's replay does not agree with is refused with the position where that showed.
+#[derive(Args)]
+pub struct Replay {
+    /// A file that `ftvmm record` wrote
+    #[arg(long, value_name = "FILE")]
+    log: PathBuf,
+    /// Show what the guest writes to its console
+    #[arg(long)]
+    show_console: bool,
+    /// Print the summary as one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+impl Replay {
+    pub fn execute(self) -> anyhow::Result<u8> {
+        let player = Player::open(&self.log, &Host::open()?)?;
+        let bar = self.progress_bar()?;
+        let summary = player.play(&mut |bytes| bar.set_position(bytes), &mut |bytes| {
+            if self.show_console {
+                let _ = std::io::stdout().write_all(bytes);
+            }
+        });
+        bar.finish_and_clear();
+        print(&summary?, self.json);
+        Ok(0)
+    }
+
+    fn progress_bar(&self) -> anyhow::Result<ProgressBar> {
+        if self.show_console || !std::io::stderr().is_terminal() {
+            return Ok(ProgressBar::hidden());
+        }
+        let style = ProgressStyle::with_template("replaying {bar:40} {bytes}/{total_bytes} {eta}")?;
+        Ok(ProgressBar::new(self.log.metadata()?.len()).with_style(style))
+    }
+}
+
+fn print(summary: &Summary, as_json: bool) {
+    let guest_s = summary.guest_ns as f64 / 1e9;
+    let elapsed_s = summary.elapsed.as_secs_f64();
+    let bytes_per_guest_s = if guest_s > 0.0 { summary.log_bytes as f64 / guest_s } else { 0.0 };
+    let speed = if elapsed_s > 0.0 { guest_s / elapsed_s } else { 0.0 };
+    let digests = &summary.end.digests;
+    if as_json {
+        let object = json!({
+            "sync_points": summary.sync_points,
+            "events": summary.events,
+            "guest_s": guest_s,
+            "log_bytes": summary.log_bytes,
+            "state_bytes": summary.state_bytes,
+            "log_bytes_per_guest_s": bytes_per_guest_s,
+            "replay_s": elapsed_s,
+            "speed": speed,
+            "memory_digest": format!("{:032x}", digests.memory),
+            "vcpu_digest": format!("{:016x}", digests.vcpu),
+            "platform_digest": format!("{:016x}", digests.platform),
+            "running_digest": format!("{:016x}", digests.running),
+        });
+        println!("{object}");
+        return;
+    }
+    println!("replayed and verified to {}", summary.end.position);
+    println!("  sync points     {}", summary.sync_points);
+    println!("  events          {}", summary.events);
+    println!("  guest time      {guest_s:.3} s");
+    println!(
+        "  log             {} bytes, {bytes_per_guest_s:.0} bytes per second of guest time",
+        summary.log_bytes
+    );
+    println!("  initial state   {} bytes", summary.state_bytes);
+    println!("  replay took     {elapsed_s:.3} s, {speed:.2} times the speed of the recording");
+    println!("  memory digest   {:032x}", digests.memory);
+}

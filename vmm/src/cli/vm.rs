@@ -1,0 +1,149 @@
+//! The options that describe a VM, shared by `run`, `record` and `primary`.
+
+use std::{path::PathBuf, str::FromStr, sync::Arc};
+
+use anyhow::{Context, bail};
+use clap::Args;
+use devices::PlatformConfig;
+use ftlog::Shape;
+
+use crate::{
+    boot::Image,
+    host::{
+        Outlets,
+        console::{Console, ConsoleTarget},
+        tap::Tap,
+    },
+    ingress::Inbox,
+    kvm::Host,
+    machine::Machine,
+};
+
+/// The VM to run.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Virtual machine")]
+pub struct VmOptions {
+    /// Kernel: an ELF file with a 64-bit entry (vmlinux), or builtin:NAME for an embedded guest (builtin:kv is a
+    /// key-value server)
+    #[arg(long, value_name = "FILE|builtin:NAME", default_value = "builtin:kv")]
+    pub kernel: String,
+    /// Initial RAM disk
+    #[arg(long, value_name = "FILE")]
+    pub initrd: Option<PathBuf>,
+    /// Kernel command line; the kv guest takes "ip=10.77.0.2/24 port=6379"
+    #[arg(long, value_name = "STR", default_value = "")]
+    pub cmdline: String,
+    /// Guest memory in MiB
+    #[arg(long, value_name = "MIB", default_value_t = 64)]
+    pub memory: u32,
+    /// Number of virtual CPUs; lockstep protects one
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1))]
+    pub cpus: u32,
+    /// Network card: tap=NAME[,mac=MAC]
+    #[arg(long, value_name = "tap=NAME[,mac=MAC]")]
+    pub net: Option<NetOption>,
+    /// Where the serial console goes: stdio, file=FILE (appended), or unix=SOCKET
+    #[arg(long, value_name = "TARGET", default_value = "stdio")]
+    pub console: ConsoleTarget,
+    /// Read options of this command from a TOML file, by the names of the flags: memory = 128, net = "tap=vm0". Flags
+    /// given here as well win
+    #[arg(long, value_name = "FILE.toml")]
+    pub config: Option<PathBuf>,
+}
+
+/// The value of `--net`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NetOption {
+    /// The TAP device.
+    pub tap: String,
+    /// The guest's MAC address.
+    pub mac: [u8; 6],
+}
+
+/// Locally administered, so that it collides with no vendor's.
+const DEFAULT_MAC: [u8; 6] = [0x52, 0x46, 0x54, 0x56, 0x4d, 0x01];
+
+impl FromStr for NetOption {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let mut net = NetOption { tap: String::new(), mac: DEFAULT_MAC };
+        for part in text.split(',') {
+            match part.split_once('=') {
+                Some(("tap", name)) => net.tap = name.to_owned(),
+                Some(("mac", mac)) => net.mac = parse_mac(mac)?,
+                _ => return Err(format!("'{part}' is neither tap=NAME nor mac=MAC")),
+            }
+        }
+        if net.tap.is_empty() { Err("tap=NAME is missing".to_owned()) } else { Ok(net) }
+    }
+}
+
+fn parse_mac(text: &str) -> Result<[u8; 6], String> {
+    let bad = || format!("'{text}' is no MAC address of a single station, such as 52:46:54:56:4d:01");
+    let bytes: Vec<u8> = text
+        .split(':')
+        .map(|part| u8::from_str_radix(part, 16))
+        .collect::<Result<_, _>>()
+        .map_err(|_| bad())?;
+    let mac: [u8; 6] = bytes.try_into().map_err(|_| bad())?;
+    // The lowest bit of the first byte marks a group address (IEEE 802, section 8.2).
+    if mac[0] & 1 != 0 { Err(bad()) } else { Ok(mac) }
+}
+
+impl VmOptions {
+    /// What a peer or a log must agree with.
+    pub fn shape(&self) -> Shape {
+        Shape {
+            memory_mib: self.memory,
+            cpus: self.cpus,
+            net_mac: self.net.as_ref().map(|net| net.mac),
+            kernel: self.kernel.clone(),
+            cmdline: self.cmdline.clone(),
+        }
+    }
+
+    /// The machine at power-on, whose clock says that it is `wall_base_ns` (Unix time).
+    pub fn boot(&self, wall_base_ns: u64) -> anyhow::Result<Machine> {
+        let image = Image::open(&self.kernel, self.initrd.as_deref())?;
+        let devices = PlatformConfig { net_mac: self.net.as_ref().map(|net| net.mac), wall_base_ns };
+        Ok(Machine::boot(&Host::open()?, self.memory, &devices, &image, &self.cmdline)?)
+    }
+
+    /// The ways out of the guest; console input goes to `inbox`.
+    pub fn outlets(&self, inbox: &Arc<Inbox>) -> anyhow::Result<Outlets> {
+        open_outlets(self.net.as_ref(), &self.console, inbox)
+    }
+}
+
+/// Opens the TAP device and the console.
+pub fn open_outlets(
+    net: Option<&NetOption>,
+    console: &ConsoleTarget,
+    inbox: &Arc<Inbox>,
+) -> anyhow::Result<Outlets> {
+    let tap = net.map(|net| Tap::open(&net.tap)).transpose()?.map(Arc::new);
+    if let ConsoleTarget::Unix(path) = console
+        && path.exists()
+    {
+        bail!("the console socket {} exists already; remove it or choose another", path.display());
+    }
+    let console =
+        Console::open(console, inbox.clone()).with_context(|| format!("cannot open console {console:?}"))?;
+    Ok(Outlets { tap, console })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_net_option_names_a_tap_and_a_station() {
+        let net: NetOption = "tap=vm0,mac=02:00:00:00:00:07".parse().unwrap();
+        assert_eq!(net, NetOption { tap: "vm0".into(), mac: [2, 0, 0, 0, 0, 7] });
+        assert!("mac=02:00:00:00:00:07".parse::<NetOption>().is_err());
+        assert!("tap=a,mac=01:00:00:00:00:07".parse::<NetOption>().is_err(), "group address");
+        assert!("tap=a,mac=02:00".parse::<NetOption>().is_err());
+        assert!("tap=a,mtu=9".parse::<NetOption>().is_err());
+    }
+}

@@ -1,0 +1,13 @@
+//! The control socket: one line of JSON asks, one line of JSON answers.
+
+mod board;
+mod client;
+mod request;
+mod server;
+mod status;
+
+pub use board::Board;
+pub use client::request;
+pub use request::{Pending, Request};
+pub use server::Server;
+pub use status::{CommitDelay, Notice, Role, State, Status, Takeover};

@@ -1,0 +1,73 @@
+//! Network namespaces without names: they end with the last process or descriptor that uses them.
+
+use std::{
+    fs::File,
+    io,
+    os::{
+        fd::{AsFd, AsRawFd},
+        unix::process::CommandExt,
+    },
+    process::Command,
+    thread,
+};
+
+use anyhow::{Context, anyhow};
+use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space, unshare_unsafe};
+
+use super::{current_namespace, disable_ipv6};
+
+/// A network namespace that other processes are started in.
+#[derive(Debug)]
+pub struct Namespace(File);
+
+impl Namespace {
+    /// Makes an empty one.
+    ///
+    /// # Errors
+    /// When the process lacks `CAP_SYS_ADMIN`.
+    pub fn create() -> anyhow::Result<Self> {
+        // The thread takes the namespace and is gone; the descriptor keeps the namespace.
+        let thread = thread::Builder::new().name("namespace".into()).spawn(|| {
+            unshare_network()?;
+            current_namespace().context("cannot open the new network namespace")
+        })?;
+        let file = thread.join().map_err(|_| anyhow!("the thread that makes a namespace panicked"))??;
+        Ok(Self(file))
+    }
+
+    /// A path under which other processes can open it while this one lives.
+    #[must_use]
+    pub fn path(&self) -> String {
+        format!("/proc/{}/fd/{}", std::process::id(), self.0.as_raw_fd())
+    }
+
+    /// Has `command` run in this namespace.
+    ///
+    /// # Errors
+    /// When the process is out of descriptors.
+    pub fn enter_on_exec(&self, command: &mut Command) -> io::Result<()> {
+        let namespace = self.0.try_clone()?;
+        let enter = move || {
+            move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))?;
+            Ok(())
+        };
+        // SAFETY: between fork and exec the closure makes one system call, and allocates nothing.
+        #[allow(unsafe_code)]
+        unsafe {
+            command.pre_exec(enter);
+        }
+        Ok(())
+    }
+}
+
+/// Gives the calling thread, and all that it starts from now on, an empty network namespace.
+///
+/// # Errors
+/// When the process lacks `CAP_SYS_ADMIN`.
+pub fn unshare_network() -> anyhow::Result<()> {
+    // SAFETY: only unsharing the table of open files is unsafe, and it stays shared.
+    #[allow(unsafe_code)]
+    let result = unsafe { unshare_unsafe(UnshareFlags::NEWNET) };
+    result.context("cannot make a network namespace (it takes CAP_SYS_ADMIN: run it as root)")?;
+    disable_ipv6().context("cannot keep IPv6 out of the new network namespace")
+}

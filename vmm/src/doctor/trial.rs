@@ -1,0 +1,84 @@
+//! A trial: a small guest runs, and runs again from what was recorded of it.
+
+use std::time::Instant;
+
+use anyhow::ensure;
+use devices::{Output, PlatformConfig};
+use ftlog::{Position, Step, StepRef};
+
+use super::Finding;
+use crate::{
+    boot::Image,
+    host::clock::VirtualClock,
+    kvm::Host,
+    machine::Machine,
+    step::{Ended, Input, StopSwitch, Witness, live, replayed},
+};
+
+const GUEST: &str = "builtin:exits";
+/// As many exits and a few hundred for the guest's only line: some tens of ms on the slowest KVM.
+const COMMAND_LINE: &str = "rounds=1000";
+const MEMORY_MIB: u32 = 16;
+
+pub fn examine() -> Finding {
+    match replay_equals_recording() {
+        Ok(found) => Finding::ok("trial", found),
+        Err(error) => {
+            let found = format!("{error:#}");
+            Finding::missing(
+                "trial",
+                found,
+                "this KVM cannot run or repeat a guest: use another kernel or host",
+            )
+        }
+    }
+}
+
+fn replay_equals_recording() -> anyhow::Result<String> {
+    let mut kept = Kept::default();
+    let mut recorded = machine()?;
+    let input =
+        Input { inbox: Default::default(), clock: VirtualClock::starting_at(0), stop: StopSwitch::default() };
+    let begun = Instant::now();
+    let ended = live::run(&mut recorded, &input, &mut kept)?;
+    let took = begun.elapsed();
+    ensure!(ended == Ended::PoweredOff(0), "the guest ended otherwise than it should: {ended:?}");
+
+    let mut repeated = machine()?;
+    let mut outputs = Vec::new();
+    for (position, step) in &kept.steps {
+        replayed::step(&mut repeated, *position, step, &mut outputs, &input.stop)?;
+        outputs.clear();
+    }
+    let (first, second) = (recorded.digests()?, repeated.digests()?);
+    ensure!(first == second, "the replay ended in another state: {second:?}, recorded was {first:?}");
+    let count = kept.steps.len();
+    Ok(format!("a guest ran through {count} sync points in {took:.0?}, and its replay ended alike"))
+}
+
+fn machine() -> anyhow::Result<Machine> {
+    let devices = PlatformConfig { net_mac: None, wall_base_ns: 0 };
+    let image = Image::open(GUEST, None)?;
+    Ok(Machine::boot(&Host::open()?, MEMORY_MIB, &devices, &image, COMMAND_LINE)?)
+}
+
+/// Keeps the log in memory and lets nothing out.
+#[derive(Default)]
+struct Kept {
+    steps: Vec<(Position, Step)>,
+}
+
+impl Witness for Kept {
+    fn sync_point(
+        &mut self,
+        position: Position,
+        step: StepRef<'_>,
+        outputs: &mut Vec<Output>,
+    ) -> anyhow::Result<()> {
+        outputs.clear();
+        let StepRef { time_ns, exit, digest, events, registers } = step;
+        let registers = registers.map(|registers| Box::new(*registers));
+        self.steps.push((position, Step { time_ns, exit, digest, events: events.to_vec(), registers }));
+        Ok(())
+    }
+}

@@ -1,0 +1,72 @@
+//! KVM as plain values: what the rest of the monitor sees of the kernel interface.
+//!
+//! [`Host`] opens `/dev/kvm` and says what it can do, [`Vm`] is a machine with one guest-memory slot, [`Vcpu`]
+//! runs it and turns every exit into an [`Exit`], and [`VcpuState`] is all of a vCPU's state between two stretches.
+
+pub mod cpuid;
+mod exit;
+mod interrupt;
+mod msr;
+mod state;
+mod vcpu;
+mod vm;
+
+pub use exit::Exit;
+pub use state::VcpuState;
+pub use vcpu::Vcpu;
+pub use vm::{Host, Need, Vm};
+
+/// What went wrong between the monitor and the kernel's KVM.
+#[derive(Debug, thiserror::Error)]
+pub enum KvmError {
+    /// `/dev/kvm` is missing or may not be opened.
+    #[error("cannot open /dev/kvm: {0}; load the kvm module and run as a member of group kvm, or as root")]
+    Open(kvm_ioctls::Error),
+    /// The host's KVM lacks something replay depends on.
+    #[error("this host's KVM lacks {0}, which replay depends on")]
+    Missing(&'static str),
+    /// The host's CPU lacks a feature of the fixed CPU table.
+    #[error(
+        "this host's CPU or KVM lacks what the fixed CPU table promises to guests: CPUID leaf {leaf:#x} {register} bits {bits:#x}"
+    )]
+    Cpu {
+        /// CPUID leaf.
+        leaf: u32,
+        /// Register of that leaf.
+        register: &'static str,
+        /// The bits that are missing.
+        bits: u32,
+    },
+    /// An ioctl failed.
+    #[error("{what} failed: {source}")]
+    Ioctl {
+        /// Name of the call.
+        what: &'static str,
+        /// What the kernel answered.
+        source: kvm_ioctls::Error,
+    },
+    /// Some MSRs of a state could not be read or written.
+    #[error("KVM refused MSR {index:#x} while it {action} the vCPU state")]
+    Msr {
+        /// The first MSR that was refused.
+        index: u32,
+        /// "read" or "restored".
+        action: &'static str,
+    },
+    /// The state was asked for between two exits of one instruction, see [`Vcpu::complete_exit`].
+    #[error("the vCPU stands within an instruction")]
+    WithinInstruction,
+    /// An exit of a kind that has no repeatable position, or that means that the guest is broken.
+    #[error("unexpected exit: {what}\n{registers}")]
+    UnexpectedExit {
+        /// The exit and all that KVM says of it.
+        what: String,
+        /// The vCPU's registers at that point.
+        registers: String,
+    },
+}
+
+/// Names the failed call in the error.
+pub(crate) fn ioctl<T>(what: &'static str, result: Result<T, kvm_ioctls::Error>) -> Result<T, KvmError> {
+    result.map_err(|source| KvmError::Ioctl { what, source })
+}

@@ -1,0 +1,129 @@
+//! The host's KVM and one virtual machine on it.
+
+use kvm_bindings::{
+    KVM_CAP_X86_USER_SPACE_MSR, KVM_MSR_EXIT_REASON_FILTER, KVM_MSR_EXIT_REASON_INVAL,
+    KVM_MSR_EXIT_REASON_UNKNOWN, kvm_enable_cap, kvm_userspace_memory_region,
+};
+use kvm_ioctls::{Cap, Kvm, VmFd};
+use vm_memory::{Address, GuestMemoryBackend, GuestMemoryRegion};
+
+use super::{KvmError, Vcpu, cpuid, ioctl, msr};
+use crate::memory::Memory;
+
+/// The version of the kernel interface; it has not changed since 2007 and is not going to.
+const API_VERSION: i32 = 12;
+
+/// Capabilities that replay depends on, with the words for messages.
+const CAPABILITIES: [(Cap, &str); 11] = [
+    (Cap::UserMemory, "user memory regions"),
+    (Cap::ImmediateExit, "immediate_exit"),
+    (Cap::SyncRegs, "register synchronisation in kvm_run"),
+    (Cap::X86UserSpaceMsr, "MSR exits to user space"),
+    (Cap::X86MsrFilter, "MSR filters"),
+    (Cap::ExtCpuid, "KVM_SET_CPUID2"),
+    (Cap::Xsave, "KVM_GET_XSAVE"),
+    (Cap::VcpuEvents, "KVM_GET_VCPU_EVENTS"),
+    (Cap::Debugregs, "KVM_GET_DEBUGREGS"),
+    (Cap::Xcrs, "KVM_GET_XCRS"),
+    (Cap::MpState, "KVM_GET_MP_STATE"),
+];
+
+/// One thing that the monitor needs of the host's KVM.
+pub struct Need {
+    /// What it is.
+    pub what: &'static str,
+    /// Whether it is there, and why it is not enough.
+    pub met: Result<(), KvmError>,
+}
+
+/// This machine's KVM, found to be good enough.
+pub struct Host {
+    kvm: Kvm,
+}
+
+impl Host {
+    /// Opens `/dev/kvm` and checks everything the monitor needs of it.
+    pub fn open() -> Result<Self, KvmError> {
+        let kvm = Kvm::new().map_err(KvmError::Open)?;
+        needs(&kvm).into_iter().try_for_each(|need| need.met)?;
+        Ok(Self { kvm })
+    }
+
+    /// Everything that [`Host::open`] checks, one by one.
+    ///
+    /// # Errors
+    /// [`KvmError::Open`], when there is no KVM to check.
+    pub fn examine() -> Result<Vec<Need>, KvmError> {
+        Ok(needs(&Kvm::new().map_err(KvmError::Open)?))
+    }
+
+    /// Makes a virtual machine with `memory` as its RAM.
+    pub fn create_vm(&self, memory: Memory) -> Result<Vm, KvmError> {
+        let fd = ioctl("KVM_CREATE_VM", self.kvm.create_vm())?;
+        let reasons = KVM_MSR_EXIT_REASON_UNKNOWN | KVM_MSR_EXIT_REASON_INVAL | KVM_MSR_EXIT_REASON_FILTER;
+        let mut to_user = kvm_enable_cap { cap: KVM_CAP_X86_USER_SPACE_MSR, ..Default::default() };
+        to_user.args[0] = u64::from(reasons);
+        ioctl("KVM_ENABLE_CAP(X86_USER_SPACE_MSR)", fd.enable_cap(&to_user))?;
+        msr::hide_nondeterministic(&fd)?;
+        if self.kvm.check_extension(Cap::SetTssAddr) {
+            // Intel hosts want three pages of their own below 4 GiB, away from RAM and devices.
+            ioctl("KVM_SET_TSS_ADDR", fd.set_tss_address(0xfffb_d000))?;
+        }
+        let vm = Vm { fd, memory };
+        vm.register_memory()?;
+        Ok(vm)
+    }
+}
+
+fn needs(kvm: &Kvm) -> Vec<Need> {
+    let present = |there, what| Need { what, met: if there { Ok(()) } else { Err(KvmError::Missing(what)) } };
+    let mut needs = vec![present(kvm.get_api_version() == API_VERSION, "version 12 of the KVM interface")];
+    needs.extend(CAPABILITIES.map(|(capability, what)| present(kvm.check_extension(capability), what)));
+    needs.push(Need { what: "the features of the fixed CPU table", met: check_cpu(kvm) });
+    needs
+}
+
+fn check_cpu(kvm: &Kvm) -> Result<(), KvmError> {
+    let supported = kvm.get_supported_cpuid(kvm_bindings::KVM_MAX_CPUID_ENTRIES);
+    cpuid::check(&ioctl("KVM_GET_SUPPORTED_CPUID", supported)?)
+}
+
+/// One virtual machine. The guest memory lives exactly as long as KVM may touch it.
+pub struct Vm {
+    fd: VmFd,
+    memory: Memory,
+}
+
+impl Vm {
+    fn register_memory(&self) -> Result<(), KvmError> {
+        for (slot, region) in self.memory.guest().iter().enumerate() {
+            let host =
+                self.memory.guest().get_host_address(region.start_addr()).expect("a region holds its start");
+            let region = kvm_userspace_memory_region {
+                slot: slot as u32,
+                guest_phys_addr: region.start_addr().raw_value(),
+                memory_size: region.len(),
+                userspace_addr: host as u64,
+                flags: 0,
+            };
+            // SAFETY: the mapping belongs to `self.memory`, which `Vm` keeps until after `fd` is closed (fields drop
+            // in order), and no two regions overlap.
+            #[allow(unsafe_code)]
+            let result = unsafe { self.fd.set_user_memory_region(region) };
+            ioctl("KVM_SET_USER_MEMORY_REGION", result)?;
+        }
+        Ok(())
+    }
+
+    /// Makes the machine's one vCPU, with the fixed CPU table.
+    pub fn create_vcpu(&self) -> Result<Vcpu, KvmError> {
+        let fd = ioctl("KVM_CREATE_VCPU", self.fd.create_vcpu(0))?;
+        ioctl("KVM_SET_CPUID2", fd.set_cpuid2(&cpuid::table()))?;
+        Ok(Vcpu::new(fd))
+    }
+
+    /// The guest's RAM.
+    pub fn memory(&self) -> &Memory {
+        &self.memory
+    }
+}

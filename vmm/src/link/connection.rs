@@ -1,0 +1,208 @@
+//! A TCP connection that carries frames, without blocking.
+
+use std::{
+    io::{self, ErrorKind, Read, Write},
+    net::TcpStream,
+    os::fd::{AsFd, BorrowedFd},
+    time::{Duration, Instant},
+};
+
+use ftlog::{Frame, FrameDecoder, FrameError, FrameKind, encode_frame};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use crate::role::LossReason;
+
+const READ_CHUNK: usize = 256 << 10;
+
+/// Why nothing more comes over a connection.
+#[derive(Debug, thiserror::Error)]
+pub enum ReceiveError {
+    /// The peer or the network ended it.
+    #[error("the connection was closed")]
+    Closed,
+    /// What came is not a frame stream.
+    #[error(transparent)]
+    Damaged(#[from] FrameError),
+    /// Nothing came in time.
+    #[error("no answer within {0:?}")]
+    Timeout(Duration),
+}
+
+impl From<ReceiveError> for LossReason {
+    fn from(error: ReceiveError) -> Self {
+        match error {
+            ReceiveError::Closed | ReceiveError::Timeout(_) => LossReason::Closed,
+            ReceiveError::Damaged(_) => LossReason::Damaged,
+        }
+    }
+}
+
+/// One end of a connection between monitors.
+pub struct Connection {
+    stream: TcpStream,
+    decoder: FrameDecoder,
+    buffer: Vec<u8>,
+    next_sequence: u64,
+    /// Frames that are not written yet, from `written` on.
+    outgoing: Vec<u8>,
+    written: usize,
+}
+
+impl Connection {
+    /// Takes over a connected stream.
+    pub fn new(stream: TcpStream) -> io::Result<Self> {
+        stream.set_nonblocking(true)?;
+        stream.set_nodelay(true)?;
+        Ok(Self {
+            stream,
+            decoder: FrameDecoder::new(),
+            buffer: vec![0; READ_CHUNK],
+            next_sequence: 0,
+            outgoing: Vec::new(),
+            written: 0,
+        })
+    }
+
+    /// Queues a frame; [`Connection::flush`] writes it.
+    pub fn send(&mut self, kind: FrameKind, body: &[u8]) {
+        encode_frame(self.next_sequence, kind, body, &mut self.outgoing).expect("our own bodies are bounded");
+        self.next_sequence += 1;
+    }
+
+    /// Writes as much as the socket takes now.
+    pub fn flush(&mut self) -> Result<(), ReceiveError> {
+        while self.written < self.outgoing.len() {
+            match self.stream.write(&self.outgoing[self.written..]) {
+                Ok(0) => return Err(ReceiveError::Closed),
+                Ok(count) => self.written += count,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(_) => return Err(ReceiveError::Closed),
+            }
+        }
+        self.outgoing.clear();
+        self.written = 0;
+        Ok(())
+    }
+
+    /// Bytes that the socket has not taken yet.
+    pub fn unsent(&self) -> usize {
+        self.outgoing.len() - self.written
+    }
+
+    /// The next frame that is here already.
+    ///
+    /// # Errors
+    /// The connection is of no more use. A cut within a frame counts as [`ReceiveError::Closed`]: what came before it
+    /// is a whole prefix.
+    pub fn receive(&mut self) -> Result<Option<Frame>, ReceiveError> {
+        loop {
+            if let Some(frame) = self.decoder.next()? {
+                return Ok(Some(frame));
+            }
+            let room = self.decoder.room().min(self.buffer.len());
+            match self.stream.read(&mut self.buffer[..room]) {
+                Ok(0) => return Err(ReceiveError::Closed),
+                Ok(count) => {
+                    let taken = self.decoder.feed(&self.buffer[..count]);
+                    debug_assert_eq!(taken, count, "never read more than there is room for");
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(None),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(_) => return Err(ReceiveError::Closed),
+            }
+        }
+    }
+
+    /// Waits for the next frame, for handshakes.
+    pub fn receive_within(&mut self, patience: Duration) -> Result<Frame, ReceiveError> {
+        let deadline = Instant::now() + patience;
+        loop {
+            self.flush()?;
+            if let Some(frame) = self.receive()? {
+                return Ok(frame);
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(ReceiveError::Timeout(patience));
+            }
+            let left = Timespec::try_from(left).expect("a short wait fits");
+            let _ = poll(&mut [PollFd::new(&self.stream, self.interest())], Some(&left));
+        }
+    }
+
+    /// What to poll for.
+    pub fn interest(&self) -> PollFlags {
+        if self.unsent() > 0 { PollFlags::IN | PollFlags::OUT } else { PollFlags::IN }
+    }
+
+    /// The other end's address, for messages.
+    pub fn peer(&self) -> String {
+        self.stream.peer_addr().map_or_else(|_| "an unknown peer".to_owned(), |address| address.to_string())
+    }
+}
+
+impl AsFd for Connection {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.stream.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(10);
+
+    fn pair() -> (Connection, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let ours = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        (Connection::new(ours).unwrap(), listener.accept().unwrap().0)
+    }
+
+    #[test]
+    fn frames_arrive_in_order_and_an_end_is_an_end() {
+        let (mut here, there) = pair();
+        let mut there = Connection::new(there).unwrap();
+        there.send(FrameKind::Ack, b"one");
+        there.send(FrameKind::Steps, &vec![7; 1 << 20]);
+        let reader = std::thread::spawn(move || {
+            let first = here.receive_within(PATIENCE).unwrap();
+            let second = here.receive_within(PATIENCE).unwrap();
+            (first.body, second.body.len(), here)
+        });
+        while there.unsent() > 0 {
+            poll(&mut [PollFd::new(&there, there.interest())], None).unwrap();
+            there.flush().unwrap();
+        }
+        there.flush().unwrap();
+        let (first, second, mut here) = reader.join().unwrap();
+        assert_eq!((first.as_slice(), second), (&b"one"[..], 1 << 20));
+        drop(there);
+        assert!(matches!(here.receive_within(PATIENCE), Err(ReceiveError::Closed)));
+    }
+
+    #[test]
+    fn a_cut_within_a_frame_is_an_end_and_garbage_is_damage() {
+        let mut bytes = Vec::new();
+        encode_frame(0, FrameKind::Ack, b"whole", &mut bytes).unwrap();
+        let (mut here, mut there) = pair();
+        there.write_all(&bytes[..bytes.len() - 1]).unwrap();
+        drop(there);
+        assert!(matches!(here.receive_within(PATIENCE), Err(ReceiveError::Closed)));
+
+        let (mut here, mut there) = pair();
+        *bytes.last_mut().unwrap() ^= 1;
+        there.write_all(&bytes).unwrap();
+        assert!(matches!(here.receive_within(PATIENCE), Err(ReceiveError::Damaged(_))));
+    }
+
+    #[test]
+    fn silence_ends_a_handshake() {
+        let (mut here, _there) = pair();
+        let patience = Duration::from_millis(1);
+        assert!(matches!(here.receive_within(patience), Err(ReceiveError::Timeout(_))));
+    }
+}

@@ -1,0 +1,132 @@
+//! A bounded queue whose reader waits in `poll`.
+
+use std::{
+    io,
+    os::fd::{AsRawFd, BorrowedFd},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+use vmm_sys_util::eventfd::EventFd;
+
+/// Messages that may wait; senders block beyond that.
+const DEPTH: usize = 1024;
+
+/// How a sleeping reader is woken. A reader that has not looked since the last wake-up is not woken again: under load
+/// that saves both ends most of their system calls.
+struct Bell {
+    event: EventFd,
+    rung: AtomicBool,
+}
+
+impl Bell {
+    fn ring(&self) -> bool {
+        self.rung.swap(true, Ordering::AcqRel) || self.event.write(1).is_ok()
+    }
+
+    /// The order matters: whoever sends between the two lines is seen by the look into the queue that follows.
+    fn answer(&self) {
+        let _ = self.event.read();
+        self.rung.swap(false, Ordering::AcqRel);
+    }
+}
+
+/// The sending end.
+pub struct Mailbox<T> {
+    sender: Sender<T>,
+    bell: Arc<Bell>,
+}
+
+// Not derived: `T` itself need not be `Clone`.
+impl<T> Clone for Mailbox<T> {
+    fn clone(&self) -> Self {
+        Self { sender: self.sender.clone(), bell: self.bell.clone() }
+    }
+}
+
+impl<T> Mailbox<T> {
+    /// Sends; false when the reader is gone.
+    pub fn send(&self, message: T) -> bool {
+        self.sender.send(message).is_ok() && self.bell.ring()
+    }
+}
+
+/// The reading end.
+pub struct Letters<T> {
+    receiver: Receiver<T>,
+    bell: Arc<Bell>,
+}
+
+impl<T> Letters<T> {
+    /// The next message, if one waits.
+    pub fn next(&self) -> Option<T> {
+        self.receiver.try_recv().ok()
+    }
+
+    /// Forgets that it was woken. Call it before taking messages out, so that none is overlooked.
+    pub fn acknowledge(&self) {
+        self.bell.answer();
+    }
+
+    /// Has the next poll return at once.
+    pub fn wake(&self) {
+        self.bell.ring();
+    }
+
+    /// What to poll for reading.
+    pub fn descriptor(&self) -> BorrowedFd<'_> {
+        // SAFETY: `self.bell` keeps the descriptor open for as long as the borrow.
+        #[allow(unsafe_code)]
+        unsafe {
+            BorrowedFd::borrow_raw(self.bell.event.as_raw_fd())
+        }
+    }
+}
+
+/// A new queue.
+pub fn mailbox<T>() -> io::Result<(Mailbox<T>, Letters<T>)> {
+    let (sender, receiver) = bounded(DEPTH);
+    let bell = Arc::new(Bell { event: EventFd::new(libc::EFD_NONBLOCK)?, rung: AtomicBool::new(false) });
+    Ok((Mailbox { sender, bell: bell.clone() }, Letters { receiver, bell }))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{thread, time::Duration};
+
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+    use super::*;
+
+    /// Longer than any pause of a busy machine: a lost wake-up shows as this wait.
+    const PATIENCE: Duration = Duration::from_secs(30);
+    const LETTERS: u32 = 200_000;
+
+    #[test]
+    fn no_letter_waits_unnoticed() {
+        let (mailbox, letters) = mailbox::<u32>().unwrap();
+        let sender = thread::spawn(move || (0..LETTERS).all(|n| mailbox.send(n)));
+        let patience = Timespec::try_from(PATIENCE).unwrap();
+        let mut expected = 0;
+        while expected < LETTERS {
+            let mut watched = [PollFd::from_borrowed_fd(letters.descriptor(), PollFlags::IN)];
+            assert_eq!(poll(&mut watched, Some(&patience)).unwrap(), 1, "asleep with letters at {expected}");
+            letters.acknowledge();
+            while let Some(letter) = letters.next() {
+                assert_eq!(letter, expected);
+                expected += 1;
+            }
+        }
+        assert!(sender.join().unwrap());
+    }
+
+    #[test]
+    fn a_sender_without_a_reader_is_told() {
+        let (mailbox, letters) = mailbox::<u32>().unwrap();
+        drop(letters);
+        assert!(!mailbox.send(1));
+    }
+}

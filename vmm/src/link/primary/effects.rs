@@ -1,0 +1,130 @@
+//! What the core asks for, done.
+
+use std::thread;
+
+use ftlog::{FrameKind, Generation, Heartbeat};
+use hdrhistogram::Histogram;
+use serde_json::json;
+
+use super::{messages::Message, orders::Halted, thread::LinkThread};
+use crate::{
+    commit::Held,
+    control::{Board, Role},
+    host::clock::monotonic_ns,
+    role::{
+        LossReason,
+        primary::{Effect, Link},
+    },
+};
+
+/// Commit delays up to ten seconds, to three digits, ns.
+pub fn new_histogram() -> Histogram<u64> {
+    Histogram::new_with_max(10_000_000_000, 3).expect("constant bounds are valid")
+}
+
+/// Does what the core asks, in the order in which it asks.
+pub fn carry_out(thread: &mut LinkThread, effects: Vec<Effect>) {
+    for effect in effects {
+        carry_out_one(thread, effect);
+    }
+}
+
+fn carry_out_one(thread: &mut LinkThread, effect: Effect) {
+    match effect {
+        Effect::Claim { generation } => claim(thread, generation),
+        Effect::EnterGeneration { generation } => enter(thread, generation),
+        Effect::OpenGate => let_leave(thread, |thread, left| thread.gate.open(left)),
+        Effect::CloseGate { after } => thread.gate.close(after),
+        Effect::Release { through } => let_leave(thread, |thread, left| thread.gate.release(through, left)),
+        Effect::StartSeed { link } => thread.orders.seed(link, thread.core.generation()),
+        Effect::SendSeedDone { link } => finish_seed(thread, link),
+        Effect::SendHeartbeat { link } => send_heartbeat(thread, link),
+        Effect::SendDetach { link } => send(thread, link, FrameKind::Detach, &[]),
+        Effect::DropPeer { link, reason } => drop_peer(thread, link, &reason),
+        Effect::SetPace(pace) => thread.orders.set_pace(pace),
+        Effect::Detached => detached(thread),
+        Effect::Halt { reason } => thread.halt(Halted::Elsewhere(reason.to_string())),
+    }
+}
+
+/// On a thread of its own: a shared directory may take long to answer.
+fn claim(thread: &LinkThread, generation: Generation) {
+    let (arbiter, holder) = (thread.site.arbiter.clone(), thread.site.holder.clone());
+    let (vm, mailbox) = (thread.identity.vm, thread.mailbox.clone());
+    let spawned = thread::Builder::new().name("claim".into()).spawn(move || {
+        mailbox.send(Message::Claimed(generation, arbiter.claim(vm, generation, &holder)));
+    });
+    if let Err(error) = spawned {
+        // Not to answer is safe: this side holds everything back until it has an answer.
+        tracing::error!(%error, "the arbiter cannot be asked");
+    }
+}
+
+fn enter(thread: &mut LinkThread, generation: Generation) {
+    thread.site.board.update(|status| {
+        status.role = Role::Primary;
+        status.generation = generation.0;
+    });
+    thread.site.board.notice(format!("running as the primary, generation {generation}"));
+}
+
+fn let_leave(thread: &mut LinkThread, leave: impl FnOnce(&mut LinkThread, &mut Vec<Held<devices::Output>>)) {
+    let mut left = Vec::new();
+    leave(thread, &mut left);
+    if left.is_empty() {
+        return;
+    }
+    for held in left {
+        thread.let_out(held);
+    }
+    thread.tell_held();
+}
+
+fn finish_seed(thread: &mut LinkThread, link: Link) {
+    send(thread, link, FrameKind::SeedDone, &[]);
+    if let Some(stream) = &mut thread.stream {
+        stream.streaming = true;
+    }
+    thread.log_bytes = 0;
+    thread.commit_delay = new_histogram();
+    thread.orders.end_seed();
+}
+
+fn send_heartbeat(thread: &mut LinkThread, link: Link) {
+    let (position, released, time_ns) = (thread.recorded, thread.released, thread.time_ns);
+    send(thread, link, FrameKind::Heartbeat, &Heartbeat { position, released, time_ns }.encode());
+}
+
+fn send(thread: &mut LinkThread, link: Link, kind: FrameKind, body: &[u8]) {
+    if let Some(stream) = thread.stream.as_mut().filter(|stream| stream.link == link) {
+        stream.connection.send(kind, body);
+    }
+}
+
+fn drop_peer(thread: &mut LinkThread, link: Link, reason: &LossReason) {
+    if let Some(mut stream) = thread.stream.take_if(|stream| stream.link == link) {
+        // What was queued for it, such as Detach, is worth one attempt.
+        let _ = stream.connection.flush();
+    }
+    thread.orders.end_seed();
+    if !matches!(reason, LossReason::Detached) {
+        thread.note_loss(format!("the secondary is lost: {reason}"));
+    }
+}
+
+fn detached(thread: &mut LinkThread) {
+    let Some((pending, peer)) = thread.detaching.take() else { return };
+    thread.connector.set_peer(peer);
+    thread.site.board.notice("the secondary was let go");
+    pending.done(json!({ "generation": thread.core.generation().0, "peer": thread.connector.peer() }));
+}
+
+/// The VM has said the first thing after it went live.
+pub fn note_first_output(board: &Board, live_ns: u64) {
+    let after_ms = (monotonic_ns() - live_ns) as f64 / 1e6;
+    board.update(|status| {
+        if let Some(takeover) = &mut status.takeover {
+            takeover.first_output_ms = Some(after_ms);
+        }
+    });
+}

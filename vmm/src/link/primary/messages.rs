@@ -1,0 +1,45 @@
+//! What the link thread is told.
+
+use devices::Output;
+use ftlog::{FrameKind, Generation, Position, Welcome};
+use replay::{Batch, RegisterFile};
+
+use crate::{arbiter::ClaimOutcome, control::Pending, link::connection::Connection, role::primary::Link};
+
+/// What the vCPU thread says. It is not heard while the connection takes nothing more, and then has to wait.
+pub enum FromVcpu {
+    /// It recorded something, or the guest said something.
+    Recorded(Stretch),
+    /// It is paused for this seed; its position.
+    SeedStarted(Link, Position),
+    /// A frame of the seed.
+    SeedFrame(Link, FrameKind, Vec<u8>),
+    /// All of the seed is sent but its last frame.
+    SeedSent(Link),
+    /// It has ended.
+    Ended,
+}
+
+/// What everybody else says. It is always heard.
+pub enum Message {
+    /// The arbiter answered.
+    Claimed(Generation, ClaimOutcome),
+    /// An attempt to reach the peer ended.
+    Connected(Box<anyhow::Result<(Connection, Welcome)>>),
+    /// The operator wants something.
+    Command(Pending),
+}
+
+/// Steps of the execution, and what the guest said at them.
+pub struct Stretch {
+    /// The steps.
+    pub batch: Batch,
+    /// The registers at each, to explain a divergence that the secondary reports.
+    pub registers: Vec<RegisterFile>,
+    /// What the guest said, in order.
+    pub outputs: Vec<(Position, Output)>,
+    /// Virtual time at the last step, ns.
+    pub time_ns: u64,
+    /// When the guest last spoke, ns of the host's monotonic clock.
+    pub handed_over_ns: u64,
+}

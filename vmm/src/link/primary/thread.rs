@@ -1,0 +1,235 @@
+//! The link thread: hears the peer, the vCPU thread, the arbiter and the operator, and tells the core.
+
+use std::{sync::Arc, time::Duration};
+
+use devices::Output;
+use ftlog::{Generation, Position};
+use hdrhistogram::Histogram;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use super::{
+    Origin, Site,
+    connector::Connector,
+    effects,
+    messages::{FromVcpu, Message},
+    orders::Orders,
+    streaming::{RegisterRing, Stream},
+};
+use crate::{
+    commit::{Gate, Limits},
+    control::Pending,
+    host::clock::monotonic_ns,
+    link::{
+        identity::VmIdentity,
+        mailbox::{Letters, Mailbox},
+        rate::Rate,
+    },
+    role::primary::{Event, PeerEvent, Primary},
+};
+
+/// Above this much unsent the thread takes no more from the vCPU thread, which then waits.
+const MAX_UNSENT: usize = 8 << 20;
+/// How long the guest's last outputs may wait for their acknowledgement once it has switched off, ns.
+const LAST_WORDS_NS: u64 = 2_000_000_000;
+
+/// Where the machine stands when its link thread starts.
+pub struct Start {
+    /// The last sync point.
+    pub position: Position,
+    /// Virtual time there, ns.
+    pub time_ns: u64,
+}
+
+/// Who has something to say.
+#[derive(Default)]
+pub struct Ready {
+    pub letters: bool,
+    pub vcpu: bool,
+    pub connection: bool,
+}
+
+/// All that the link thread owns.
+pub struct LinkThread {
+    pub(super) site: Site,
+    pub(super) identity: VmIdentity,
+    pub(super) core: Primary,
+    pub(super) gate: Gate<Output>,
+    pub(super) stream: Option<Stream>,
+    pub(super) connector: Connector,
+    pub(super) orders: Arc<Orders>,
+    pub(super) mailbox: Mailbox<Message>,
+    pub(super) letters: Letters<Message>,
+    pub(super) vcpu_letters: Letters<FromVcpu>,
+    pub(super) next_link: u32,
+    pub(super) registers: RegisterRing,
+    pub(super) recorded: Position,
+    pub(super) released: Position,
+    pub(super) time_ns: u64,
+    pub(super) log_bytes: u64,
+    pub(super) commit_delay: Histogram<u64>,
+    /// When the VM ran live after a takeover, until it has said something.
+    pub(super) awaiting_first_output: Option<u64>,
+    /// A command that is answered when the core has let go of the secondary, with the peer to look for then.
+    pub(super) detaching: Option<(Pending, Option<String>)>,
+    /// Never again: the core is not asked any more.
+    pub(super) halted: bool,
+    /// The peer to go back to on `resume`.
+    pub(super) suspended: Option<String>,
+    pub(super) failing: Option<(Pending, String)>,
+    pub(super) vcpu_ended: bool,
+    /// The generation for which protection was announced.
+    pub(super) protected_noted: Option<Generation>,
+    pub(super) rate: Rate,
+    pub(super) reported_ns: u64,
+    ending_since_ns: Option<u64>,
+}
+
+impl LinkThread {
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "called once; each is a different thing that the thread owns"
+    )]
+    pub fn new(
+        site: Site,
+        identity: VmIdentity,
+        origin: Origin,
+        start: Start,
+        peer: Option<String>,
+        orders: Arc<Orders>,
+        mailbox: Mailbox<Message>,
+        letters: Letters<Message>,
+        vcpu_letters: Letters<FromVcpu>,
+    ) -> Self {
+        let mut first = Vec::new();
+        let (core, awaiting_first_output) = match origin {
+            Origin::Created => (Primary::create(site.config.clone(), &mut first), None),
+            Origin::TookOver { generation, live_ns } => {
+                (Primary::after_takeover(site.config.clone(), generation, &mut first), Some(live_ns))
+            }
+        };
+        // The core stops the vCPU at these limits; what was on its way by then must still find room.
+        let limits = Limits {
+            outputs: site.config.held_outputs as usize * 2,
+            bytes: site.config.held_bytes.saturating_mul(2),
+        };
+        let mut thread = Self {
+            site,
+            identity,
+            core,
+            gate: Gate::new(limits),
+            stream: None,
+            connector: Connector::new(peer),
+            orders,
+            mailbox,
+            letters,
+            vcpu_letters,
+            next_link: 0,
+            registers: RegisterRing::new(),
+            recorded: start.position,
+            released: start.position,
+            time_ns: start.time_ns,
+            log_bytes: 0,
+            commit_delay: effects::new_histogram(),
+            awaiting_first_output,
+            detaching: None,
+            halted: false,
+            suspended: None,
+            protected_noted: None,
+            rate: Rate::default(),
+            reported_ns: 0,
+            ending_since_ns: None,
+            failing: None,
+            vcpu_ended: false,
+        };
+        effects::carry_out(&mut thread, first);
+        thread
+    }
+
+    /// The way to tell the vCPU thread.
+    pub fn orders(&self) -> Arc<Orders> {
+        self.orders.clone()
+    }
+
+    /// Runs until the vCPU thread has ended.
+    pub fn run(mut self) -> anyhow::Result<()> {
+        self.site.board.update(|status| status.vm = Some(self.identity.vm.to_string()));
+        self.report();
+        while !self.is_done() {
+            let ready = self.wait()?;
+            // What the peer said comes before the clock: after a pause of this process it may show that all is well.
+            if ready.connection {
+                self.hear_peer();
+            }
+            self.read_letters(&ready);
+            self.tell(Event::Tick);
+            self.seek_peer()?;
+            self.flush();
+            self.report();
+        }
+        self.end()
+    }
+
+    /// The vCPU thread has ended, and what the guest said last has left or cannot.
+    fn is_done(&mut self) -> bool {
+        if !self.vcpu_ended || self.halted || self.gate.outputs() == 0 {
+            return self.vcpu_ended;
+        }
+        let since_ns = *self.ending_since_ns.get_or_insert_with(monotonic_ns);
+        monotonic_ns() - since_ns > LAST_WORDS_NS
+    }
+
+    fn wait(&self) -> anyhow::Result<Ready> {
+        let timeout = Timespec::try_from(Duration::from_nanos(self.site.config.heartbeat_ns()))?;
+        let mut watched = vec![PollFd::from_borrowed_fd(self.letters.descriptor(), PollFlags::IN)];
+        let vcpu = (!self.is_choked()).then(|| {
+            watched.push(PollFd::from_borrowed_fd(self.vcpu_letters.descriptor(), PollFlags::IN));
+            watched.len() - 1
+        });
+        let connection = self.stream.as_ref().map(|stream| {
+            watched.push(PollFd::new(&stream.connection, stream.connection.interest()));
+            watched.len() - 1
+        });
+        match poll(&mut watched, Some(&timeout)) {
+            Ok(_) => {}
+            Err(rustix::io::Errno::INTR) => return Ok(Ready::default()),
+            Err(error) => return Err(error.into()),
+        }
+        let is_ready = |index: usize| !watched[index].revents().is_empty();
+        Ok(Ready {
+            letters: is_ready(0),
+            vcpu: vcpu.is_some_and(is_ready),
+            connection: connection.is_some_and(is_ready),
+        })
+    }
+
+    /// True while so much waits for the connection that the vCPU thread is not heard.
+    pub(super) fn is_choked(&self) -> bool {
+        self.stream.as_ref().is_some_and(|stream| stream.connection.unsent() > MAX_UNSENT)
+    }
+
+    /// Tells the core and does what it asks.
+    pub(super) fn tell(&mut self, event: Event) {
+        if self.halted {
+            return;
+        }
+        let mut asked = Vec::new();
+        self.core.handle(event, monotonic_ns(), &mut asked);
+        effects::carry_out(self, asked);
+    }
+
+    pub(super) fn note_loss(&self, reason: String) {
+        let known = self.site.board.snapshot().last_loss.as_ref() == Some(&reason);
+        if !known {
+            self.site.board.notice(reason.clone());
+            self.site.board.update(|status| status.last_loss = Some(reason));
+        }
+    }
+
+    pub(super) fn flush(&mut self) {
+        let Some(stream) = &mut self.stream else { return };
+        let link = stream.link;
+        if let Err(error) = stream.connection.flush() {
+            self.tell_peer_event(link, PeerEvent::Lost(error.into()));
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! The vCPU thread's side: record every step, hand it to the link thread in time, and obey.
+
+use std::{sync::Arc, thread, time::Duration};
+
+use devices::Output;
+use ftlog::{Generation, Manifest, Position, StepRef};
+use replay::{Recorder, RegisterFile};
+
+use super::{
+    messages::{FromVcpu, Stretch},
+    orders::{Halted, Order, Orders},
+};
+use crate::{
+    host::clock::monotonic_ns,
+    kvm::cpuid,
+    link::{identity::VmIdentity, mailbox::Mailbox},
+    machine::Machine,
+    role::primary::Link,
+    snapshot,
+    step::Witness,
+};
+
+/// Records older than this are handed over even when nobody waits for them, so that the secondary stays close.
+const MAX_AGE_NS: u64 = 1_000_000;
+/// The pause before each stretch of a VM whose secondary falls behind.
+const SLOW_PAUSE: Duration = Duration::from_millis(1);
+
+/// Records the machine for its link thread.
+pub struct Recorded {
+    identity: VmIdentity,
+    mailbox: Mailbox<FromVcpu>,
+    orders: Arc<Orders>,
+    recorder: Recorder,
+    registers: Vec<RegisterFile>,
+    outputs: Vec<(Position, Output)>,
+    time_ns: u64,
+    handed_over_time_ns: u64,
+}
+
+impl Recorded {
+    /// A witness whose first step comes after `position`.
+    pub fn new(
+        identity: VmIdentity,
+        mailbox: Mailbox<FromVcpu>,
+        orders: Arc<Orders>,
+        position: Position,
+    ) -> Self {
+        Self {
+            identity,
+            mailbox,
+            orders,
+            recorder: Recorder::after(position),
+            registers: Vec::new(),
+            outputs: Vec::new(),
+            time_ns: 0,
+            handed_over_time_ns: 0,
+        }
+    }
+
+    /// Does what the orders say until they say to run.
+    pub fn obey(&mut self, machine: &mut Machine) -> anyhow::Result<()> {
+        while self.orders.is_special() {
+            match self.orders.next() {
+                Order::Run => return Ok(()),
+                Order::RunSlowly => {
+                    self.hand_over()?;
+                    thread::sleep(SLOW_PAUSE);
+                    return Ok(());
+                }
+                Order::Seed(link, generation) => {
+                    if !machine.is_at_rest()? {
+                        self.orders.seed_later(link, generation);
+                        return Ok(());
+                    }
+                    self.hand_over()?;
+                    self.seed(machine, link, generation)?;
+                }
+                Order::Wait => {
+                    self.hand_over()?;
+                    self.orders.wait();
+                }
+                Order::Halt(halted) => return Err(halted.into()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Hands over what is left and says good-bye.
+    pub fn finish(&mut self) -> anyhow::Result<()> {
+        self.hand_over()?;
+        self.tell(FromVcpu::Ended)
+    }
+
+    fn seed(&mut self, machine: &mut Machine, link: Link, generation: Generation) -> anyhow::Result<()> {
+        let position = machine.position();
+        self.tell(FromVcpu::SeedStarted(link, position))?;
+        let manifest = Manifest {
+            vm: self.identity.vm,
+            generation,
+            shape: self.identity.shape.clone(),
+            cpu_table: cpuid::digest(),
+            position,
+            time_ns: machine.time_ns(),
+            wall_base_ns: self.identity.wall_base_ns,
+        };
+        snapshot::write(machine, &manifest, &mut |kind, body| {
+            self.tell(FromVcpu::SeedFrame(link, kind, body.to_vec()))
+        })?;
+        self.tell(FromVcpu::SeedSent(link))
+    }
+
+    fn hand_over(&mut self) -> anyhow::Result<()> {
+        let Some(batch) = self.recorder.take_batch() else { return Ok(()) };
+        self.handed_over_time_ns = self.time_ns;
+        let stretch = Stretch {
+            batch,
+            registers: std::mem::take(&mut self.registers),
+            outputs: std::mem::take(&mut self.outputs),
+            time_ns: self.time_ns,
+            handed_over_ns: monotonic_ns(),
+        };
+        self.tell(FromVcpu::Recorded(stretch))
+    }
+
+    fn tell(&self, message: FromVcpu) -> anyhow::Result<()> {
+        if self.mailbox.send(message) {
+            return Ok(());
+        }
+        Err(Halted::LinkEnded.into())
+    }
+}
+
+impl Witness for Recorded {
+    fn before_wait(&mut self) -> anyhow::Result<()> {
+        self.hand_over()
+    }
+
+    fn sync_point(
+        &mut self,
+        position: Position,
+        step: StepRef<'_>,
+        outputs: &mut Vec<Output>,
+    ) -> anyhow::Result<()> {
+        self.time_ns = step.time_ns;
+        self.registers.extend(step.registers.copied());
+        // The stream carries no registers: the link thread keeps the latest, should the secondary ask.
+        self.recorder.record(position, StepRef { registers: None, ..step })?;
+        let spoke = !outputs.is_empty();
+        self.outputs.extend(outputs.drain(..).map(|output| (position, output)));
+        let old = self.time_ns - self.handed_over_time_ns >= MAX_AGE_NS;
+        if spoke || old || self.recorder.is_full() { self.hand_over() } else { Ok(()) }
+    }
+
+    fn between(&mut self, machine: &mut Machine) -> anyhow::Result<()> {
+        self.obey(machine)
+    }
+}

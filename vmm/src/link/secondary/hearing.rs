@@ -1,0 +1,169 @@
+//! What the primary and the vCPU thread say.
+
+use std::time::{Duration, Instant};
+
+use ftlog::{Diverged, Frame, FrameKind, Heartbeat, Message, Position, Registers, decode_steps};
+use replay::Divergence;
+
+use super::{
+    replica::{Report, Task},
+    session::LinkThread,
+};
+use crate::{
+    link::connection::Connection,
+    role::{LossReason, secondary::Event},
+    snapshot::Seed,
+};
+
+/// How long a diverged secondary waits for the primary's registers.
+const EXPLANATION: Duration = Duration::from_millis(500);
+/// Frames that may come while the machine is made from the seed.
+const MAX_DEFERRED: usize = 4096;
+
+impl LinkThread {
+    pub(super) fn hear_primary(&mut self) {
+        while let Some(connection) = &mut self.connection {
+            match connection.receive() {
+                Ok(Some(frame)) => self.hear(frame),
+                Ok(None) => return,
+                Err(error) => {
+                    let event = Event::Lost(error.into());
+                    self.note(&event);
+                    return self.tell(event);
+                }
+            }
+        }
+    }
+
+    fn hear(&mut self, frame: Frame) {
+        let event = match &mut self.deferred {
+            // Not more than the primary may have under way: it stops at the window.
+            Some(deferred) if deferred.len() < MAX_DEFERRED => {
+                deferred.push(frame);
+                Event::Heard
+            }
+            Some(_) => Event::Lost(LossReason::Damaged),
+            None => self.understand(&frame).unwrap_or_else(Event::Lost),
+        };
+        self.note(&event);
+        self.tell(event);
+    }
+
+    /// The machine is made: what was deferred is heard now.
+    fn loaded(&mut self, position: Position) {
+        let deferred = self.deferred.take().unwrap_or_default();
+        self.tell(Event::SeedHeld { position });
+        deferred.into_iter().for_each(|frame| self.hear(frame));
+    }
+
+    fn note(&mut self, event: &Event) {
+        if let Event::Lost(reason) = event {
+            self.loss = Some(reason.clone());
+        }
+    }
+
+    /// What a frame means to the core. What the core need not know is done here.
+    fn understand(&mut self, frame: &Frame) -> Result<Event, LossReason> {
+        let damaged = |error: anyhow::Error| {
+            tracing::warn!("the primary's stream: {error:#}");
+            LossReason::Damaged
+        };
+        match frame.kind {
+            FrameKind::Begin | FrameKind::Pages | FrameKind::State => {
+                self.add_to_seed(frame).map_err(damaged)?;
+                Ok(Event::Heard)
+            }
+            FrameKind::SeedDone => {
+                let seed = self.seed.take().ok_or(LossReason::Damaged)?;
+                // The core hears of it when it is loaded: see `loaded`.
+                let _ = self.tasks.send(Task::Load(Box::new(seed)));
+                self.deferred = Some(Vec::new());
+                Ok(Event::Heard)
+            }
+            FrameKind::Steps => self.receive_steps(frame).map_err(damaged),
+            FrameKind::Heartbeat => {
+                let beat = Heartbeat::decode(&frame.body).map_err(|error| damaged(error.into()))?;
+                self.primary_position = beat.position;
+                self.lock_unreleased().released(beat.released);
+                Ok(Event::Heartbeat { released: beat.released })
+            }
+            FrameKind::Detach => Ok(Event::Detached),
+            FrameKind::Registers => Ok(Event::Heard),
+            kind => Err(damaged(anyhow::anyhow!("a {kind:?} frame has no place there"))),
+        }
+    }
+
+    fn add_to_seed(&mut self, frame: &Frame) -> anyhow::Result<()> {
+        match &mut self.seed {
+            Some(seed) => {
+                seed.add(frame)?;
+            }
+            None => {
+                let seed = Seed::begin(frame)?;
+                let manifest = seed.manifest();
+                anyhow::ensure!(
+                    manifest.vm == self.identity.vm && manifest.shape == self.identity.shape,
+                    "the seed is of another VM than the handshake said"
+                );
+                self.seed = Some(seed);
+            }
+        }
+        Ok(())
+    }
+
+    fn receive_steps(&mut self, frame: &Frame) -> anyhow::Result<Event> {
+        let bytes = frame.body.len() as u64;
+        let batch = decode_steps(&frame.body)?;
+        let first = batch.first;
+        let through = Position(first.0.saturating_add(batch.steps.len() as u64 - 1));
+        self.log_bytes += bytes;
+        self.waiting.push_back((through, Task::Execute { batch, bytes }));
+        Ok(Event::Received { first, through, bytes })
+    }
+
+    pub(super) fn read_reports(&mut self) {
+        self.letters.acknowledge();
+        while let Some(report) = self.letters.next() {
+            match report {
+                Report::Loaded { position } => self.loaded(position),
+                Report::Executed { through, bytes, time_ns } => {
+                    self.executed_time_ns = time_ns;
+                    self.tell(Event::Executed { through, bytes });
+                }
+                Report::Diverged(divergence) => self.diverged(divergence),
+                Report::Failed { position } => self.tell(Event::Failed { position }),
+                Report::Claimed(generation, outcome) => {
+                    self.site.board.notice(format!("arbiter, generation {generation}: {outcome}"));
+                    self.tell(Event::Claimed { generation, outcome });
+                }
+                Report::Ended => self.done = true,
+            }
+        }
+    }
+
+    /// Says so to the primary, fetches its registers, and shows both sides'.
+    fn diverged(&mut self, mut divergence: Divergence) {
+        let position = divergence.position;
+        if let Some(connection) = &mut self.connection {
+            let text = divergence.difference.to_string();
+            if let Ok(body) = Diverged::new(position, text, *divergence.replayed).encode() {
+                connection.send(FrameKind::Diverged, &body);
+                divergence.recorded = primary_registers(connection, position);
+            }
+        }
+        self.site.board.notice(divergence.to_string());
+        self.tell(Event::Diverged { position });
+    }
+}
+
+fn primary_registers(connection: &mut Connection, position: Position) -> Option<Box<replay::RegisterFile>> {
+    let deadline = Instant::now() + EXPLANATION;
+    while Instant::now() < deadline {
+        let frame = connection.receive_within(EXPLANATION).ok()?;
+        if frame.kind == FrameKind::Registers {
+            let answer = Registers::decode(&frame.body).ok()?;
+            return answer.registers.filter(|_| answer.position == position).map(Box::new);
+        }
+    }
+    None
+}

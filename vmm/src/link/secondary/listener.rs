@@ -1,0 +1,207 @@
+//! Receiving whoever connects: one primary is let in, the others are told why not, and queries are answered.
+
+use std::{
+    net::{SocketAddr, TcpListener, TcpStream},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+};
+
+use anyhow::{Context, bail, ensure};
+use crossbeam_channel::{Receiver, Sender, unbounded};
+use ftlog::{FrameKind, Hello, Message, Purpose, Refuse, Report, Welcome};
+
+use crate::{
+    control::Board,
+    kvm::cpuid,
+    link::{
+        connection::Connection,
+        handshake::{PATIENCE, software},
+        primary::Site,
+    },
+    memory,
+};
+
+/// Log that may wait here for its execution, bytes.
+pub const WINDOW_BYTES: u64 = 32 << 20;
+/// Handshakes at one time; more connections than that are closed unheard.
+const MAX_VISITORS: usize = 16;
+
+/// A primary that was let in.
+pub struct Offer {
+    /// Its connection, after Welcome.
+    pub connection: Connection,
+    /// How it introduced itself.
+    pub hello: Hello,
+}
+
+/// Listens on a thread of its own until the process ends.
+pub struct Listener {
+    offers: Receiver<Offer>,
+    busy: Arc<Mutex<Option<String>>>,
+    address: SocketAddr,
+}
+
+/// What a visitor's thread needs.
+struct Reception {
+    site: Site,
+    has_net: bool,
+    busy: Arc<Mutex<Option<String>>>,
+    offers: Sender<Offer>,
+    visitors: AtomicUsize,
+}
+
+impl Listener {
+    /// Listens at `address` (ADDR:PORT, port 0 for any).
+    pub fn start(address: &str, site: &Site) -> anyhow::Result<Self> {
+        let listener = TcpListener::bind(address).with_context(|| format!("cannot listen at {address}"))?;
+        let local = listener.local_addr()?;
+        let (sender, offers) = unbounded();
+        let busy: Arc<Mutex<Option<String>>> = Arc::default();
+        let reception = Arc::new(Reception {
+            site: site.clone(),
+            has_net: site.outlets.tap.is_some(),
+            busy: busy.clone(),
+            offers: sender,
+            visitors: AtomicUsize::new(0),
+        });
+        thread::Builder::new().name("listener".into()).spawn(move || {
+            for stream in listener.incoming().flatten() {
+                reception.clone().receive(stream);
+            }
+        })?;
+        Ok(Self { offers, busy, address: local })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Primaries that were let in.
+    pub fn offers(&self) -> &Receiver<Offer> {
+        &self.offers
+    }
+
+    /// From now on primaries are turned away with this reason, or let in again.
+    pub fn set_busy(&self, reason: Option<String>) {
+        *self.busy.lock().unwrap_or_else(PoisonError::into_inner) = reason;
+    }
+}
+
+impl Reception {
+    fn receive(self: Arc<Self>, stream: TcpStream) {
+        if self.visitors.fetch_add(1, Ordering::AcqRel) >= MAX_VISITORS {
+            self.visitors.fetch_sub(1, Ordering::AcqRel);
+            return;
+        }
+        let reception = self.clone();
+        let spawned = thread::Builder::new().name("visitor".into()).spawn(move || {
+            if let Err(error) = reception.greet(stream) {
+                tracing::debug!("a visitor: {error:#}");
+            }
+            reception.visitors.fetch_sub(1, Ordering::AcqRel);
+        });
+        if spawned.is_err() {
+            self.visitors.fetch_sub(1, Ordering::AcqRel);
+        }
+    }
+
+    fn greet(&self, stream: TcpStream) -> anyhow::Result<()> {
+        let mut connection = Connection::new(stream)?;
+        let first = connection.receive_within(PATIENCE)?;
+        ensure!(first.kind == FrameKind::Hello, "it begins with a {:?} frame", first.kind);
+        let hello = Hello::decode(&first.body)?;
+        match hello.purpose {
+            Purpose::Query => {
+                let json = serde_json::to_string(&self.site.board.snapshot())?;
+                connection.send(FrameKind::Report, &Report { json }.encode()?);
+                flush(&mut connection)
+            }
+            Purpose::Protect => self.let_in(connection, hello),
+        }
+    }
+
+    fn let_in(&self, mut connection: Connection, hello: Hello) -> anyhow::Result<()> {
+        let refused = self.check(&hello).and_then(|()| self.occupy(&hello));
+        if let Err(error) = refused {
+            let reason = format!("{error:#}");
+            note_refusal(&self.site.board, &connection.peer(), &reason);
+            connection.send(FrameKind::Refuse, &Refuse::new(reason).encode()?);
+            return flush(&mut connection);
+        }
+        let welcome =
+            Welcome { software: software(), window_bytes: WINDOW_BYTES, cpu_table: cpuid::digest() };
+        connection.send(FrameKind::Welcome, &welcome.encode()?);
+        let offered = self.offers.send(Offer { connection, hello });
+        offered.map_err(|_| anyhow::anyhow!("this side is ending"))
+    }
+
+    /// Everything that must be the same on both sides, or reachable from both.
+    fn check(&self, hello: &Hello) -> anyhow::Result<()> {
+        let ours = software();
+        ensure!(hello.software == ours, "the primary is {}, this side is {ours}", hello.software);
+        ensure!(
+            hello.cpu_table == cpuid::digest(),
+            "the primary shows its guest another CPU (table {:016x}, ours is {:016x})",
+            hello.cpu_table,
+            cpuid::digest()
+        );
+        ensure!(hello.shape.cpus == 1, "the VM has {} CPUs; lockstep protects one", hello.shape.cpus);
+        ensure!(
+            (memory::MIN_MIB..=memory::MAX_MIB).contains(&hello.shape.memory_mib),
+            "the VM has {} MiB of memory",
+            hello.shape.memory_mib
+        );
+        ensure!(
+            hello.shape.net_mac.is_none() || self.has_net,
+            "the VM has a network card; start the secondary with --net tap=NAME"
+        );
+        self.check_arbiter(hello)
+    }
+
+    /// The primary must hold its generation in the directory that we see: then both see the same one.
+    fn check_arbiter(&self, hello: &Hello) -> anyhow::Result<()> {
+        let arbiter = &self.site.arbiter;
+        let holder = arbiter.holder(hello.vm, hello.generation)?;
+        match holder {
+            Some(holder) if holder == hello.holder => {}
+            Some(holder) => bail!(
+                "in our arbiter generation {} belongs to {holder}, not to the primary",
+                hello.generation
+            ),
+            None => bail!(
+                "our arbiter knows nothing of generation {} of this VM; --arbiter must name the same directory on both sides",
+                hello.generation
+            ),
+        }
+        match arbiter.holder(hello.vm, hello.generation.next())? {
+            Some(holder) => {
+                bail!("generation {} of this VM belongs to {holder} already", hello.generation.next())
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn occupy(&self, hello: &Hello) -> anyhow::Result<()> {
+        let mut busy = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(reason) = &*busy {
+            bail!("busy: {reason}");
+        }
+        *busy = Some(format!("the secondary of VM {}", hello.vm));
+        Ok(())
+    }
+}
+
+fn note_refusal(board: &Board, peer: &str, reason: &str) {
+    tracing::info!("{peer} is turned away: {reason}");
+    board.update(|status| status.last_loss = Some(format!("{peer} was turned away: {reason}")));
+}
+
+fn flush(connection: &mut Connection) -> anyhow::Result<()> {
+    connection.flush()?;
+    ensure!(connection.unsent() == 0, "it does not read");
+    Ok(())
+}

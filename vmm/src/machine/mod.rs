@@ -1,0 +1,201 @@
+//! The virtual machine: one vCPU, its RAM and its devices, and the procedure at each sync point.
+//!
+//! An execution is a sequence of two alternating steps, the same on the side that decides what happens (live) and
+//! on the side that is told (replay):
+//!
+//! ```text
+//!   run_stretch()         deliver a pending interrupt, run the guest to its next sync point, take it into the digest
+//!   finish_sync_point()   answer the exit, with the time and the events of this sync point
+//! ```
+//!
+//! Between the two stands whoever owns the machine: it samples the clock and collects input, or it takes both from
+//! the log.
+
+mod exits;
+mod state;
+
+use devices::{Platform, PlatformConfig};
+use ftlog::{ExitKind, Position};
+use replay::{RegisterFile, RunningDigest};
+
+pub use state::{MachineState, STATE_VERSION, StateError};
+
+use crate::{
+    boot::{self, BootError, Image},
+    kvm::{Exit, Host, KvmError, Vcpu, Vm},
+    memory::{Memory, MemoryError},
+};
+
+/// What ends a machine's execution against its will.
+#[derive(Debug, thiserror::Error)]
+pub enum MachineError {
+    /// KVM failed, or the guest did something that has no repeatable position.
+    #[error("at {position}: {source}")]
+    Kvm {
+        /// The last sync point before it.
+        position: Position,
+        /// What happened.
+        source: KvmError,
+    },
+    /// `HLT` with interrupts off: nothing can ever wake the guest.
+    #[error("the guest halted with interrupts off at {position}\n{registers}")]
+    DeadHalt {
+        /// The sync point of the halt.
+        position: Position,
+        /// The registers there.
+        registers: String,
+    },
+}
+
+/// Why a machine cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum CreateError {
+    /// No memory of that size.
+    #[error(transparent)]
+    Memory(#[from] MemoryError),
+    /// No kernel.
+    #[error(transparent)]
+    Boot(#[from] BootError),
+    /// No KVM.
+    #[error(transparent)]
+    Kvm(#[from] KvmError),
+    /// The saved state cannot be used.
+    #[error(transparent)]
+    State(#[from] StateError),
+}
+
+/// How a stretch ended: the sync point that comes next.
+#[derive(Clone, Copy, Debug)]
+pub struct Reached {
+    exit: Exit,
+    /// How the log names the exit.
+    pub kind: ExitKind,
+    /// The registers at the exit.
+    pub registers: RegisterFile,
+    /// The running digest with this exit in it.
+    pub digest: RunningDigest,
+}
+
+/// One virtual machine.
+pub struct Machine {
+    vcpu: Vcpu,
+    vm: Vm,
+    platform: Platform,
+    /// The last sync point that is complete.
+    position: Position,
+    /// Virtual time there, ns.
+    time_ns: u64,
+    /// The guest stands at a `HLT` and nothing has woken it.
+    halted: bool,
+    /// A stretch was begun and not ended (a signal interrupted it): no interrupt may be delivered now.
+    in_stretch: bool,
+    digest: RunningDigest,
+}
+
+impl Machine {
+    /// A machine at power-on.
+    pub fn boot(
+        host: &Host,
+        memory_mib: u32,
+        devices: &PlatformConfig,
+        image: &Image,
+        command_line: &str,
+    ) -> Result<Self, CreateError> {
+        let memory = Memory::new(memory_mib)?;
+        let vm = host.create_vm(memory)?;
+        let mut vcpu = vm.create_vcpu()?;
+        boot::load(vm.memory(), &mut vcpu, image, command_line)?;
+        Ok(Self {
+            vcpu,
+            vm,
+            platform: Platform::new(devices),
+            position: Position(0),
+            time_ns: 0,
+            halted: false,
+            in_stretch: false,
+            digest: RunningDigest::default(),
+        })
+    }
+
+    /// Runs the guest to its next sync point; `None` when a signal came first, and the stretch goes on with the
+    /// next call.
+    pub fn run_stretch(&mut self) -> Result<Option<Reached>, MachineError> {
+        let exit =
+            self.next_exit().map_err(|source| MachineError::Kvm { position: self.position, source })?;
+        let Some((kind, address)) = exit.sync_point() else { return Ok(None) };
+        self.in_stretch = false;
+        let registers = self.vcpu.registers();
+        let written: &[u8] = match exit {
+            Exit::PioWrite { .. } | Exit::MmioWrite { .. } => self.vcpu.data(),
+            _ => &[],
+        };
+        self.digest.absorb_exit(kind, address, written, &registers);
+        if matches!(exit, Exit::Halt) && !self.vcpu.interrupt_flag() {
+            let registers = replay::describe(&registers);
+            return Err(MachineError::DeadHalt { position: self.position.next(), registers });
+        }
+        Ok(Some(Reached { exit, kind, registers, digest: self.digest }))
+    }
+
+    fn next_exit(&mut self) -> Result<Exit, KvmError> {
+        if !self.in_stretch {
+            let woken = self.deliver_interrupt()?;
+            if self.halted && !woken {
+                // Nothing has happened for the guest: an empty stretch, from the halt to the same halt.
+                return Ok(Exit::Halt);
+            }
+            self.halted = false;
+            self.in_stretch = true;
+        }
+        self.vcpu.run()
+    }
+
+    /// Injects the most urgent pending interrupt if the guest would take it; true when it did.
+    fn deliver_interrupt(&mut self) -> Result<bool, KvmError> {
+        let Some(vector) = self.platform.pending_vector() else { return Ok(false) };
+        if !self.vcpu.complete_exit()? || !self.vcpu.accepts_interrupt() {
+            return Ok(false);
+        }
+        self.vcpu.inject(vector)?;
+        self.platform.acknowledge_interrupt(vector);
+        Ok(true)
+    }
+
+    /// The position of the last complete sync point.
+    pub fn position(&self) -> Position {
+        self.position
+    }
+
+    /// Virtual time at [`Machine::position`], ns.
+    pub fn time_ns(&self) -> u64 {
+        self.time_ns
+    }
+
+    /// The running digest.
+    pub fn digest(&self) -> RunningDigest {
+        self.digest
+    }
+
+    /// The devices, to ask what they could take in.
+    pub fn platform(&self) -> &Platform {
+        &self.platform
+    }
+
+    /// True when the machine stands between a sync point and the next stretch and can be saved: not where a signal
+    /// interrupted it, and not between two exits of one instruction.
+    pub fn is_at_rest(&mut self) -> Result<bool, MachineError> {
+        let position = self.position;
+        Ok(!self.in_stretch
+            && self.vcpu.complete_exit().map_err(|source| MachineError::Kvm { position, source })?)
+    }
+
+    /// RAM.
+    pub fn memory(&self) -> &Memory {
+        self.vm.memory()
+    }
+
+    /// True when, standing at this exit, the guest waits for something that has not happened.
+    pub fn is_idle_at(&self, reached: &Reached) -> bool {
+        matches!(reached.exit, Exit::Halt) && self.platform.pending_vector().is_none()
+    }
+}

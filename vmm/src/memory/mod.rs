@@ -1,0 +1,95 @@
+//! The guest's RAM: one zero-based region of anonymous host memory.
+
+mod pages;
+
+use vm_memory::{GuestAddress, GuestMemoryMmap};
+use xxhash_rust::xxh3::Xxh3;
+
+pub use pages::{PAGE_SIZE, Page, is_zero};
+
+/// RAM ends well below the window of the virtio devices at 0xd000_0000.
+pub const MAX_MIB: u32 = 3072;
+/// Page tables, command line and a small kernel must fit.
+pub const MIN_MIB: u32 = 4;
+
+/// A memory size that is not to be had.
+#[derive(Debug, thiserror::Error)]
+pub enum MemoryError {
+    /// Outside what the address map has room for.
+    #[error("--memory {0} is outside {MIN_MIB}..={MAX_MIB} MiB")]
+    Size(u32),
+    /// The host does not give it.
+    #[error("cannot map {mib} MiB for the guest: {reason}")]
+    Map {
+        /// What was asked for.
+        mib: u32,
+        /// What the host answered.
+        reason: String,
+    },
+}
+
+/// Guest RAM, all zeroes at first.
+#[derive(Clone)]
+pub struct Memory {
+    guest: GuestMemoryMmap,
+    mib: u32,
+}
+
+impl Memory {
+    /// Maps `mib` MiB; the host provides pages as they are touched.
+    pub fn new(mib: u32) -> Result<Self, MemoryError> {
+        if !(MIN_MIB..=MAX_MIB).contains(&mib) {
+            return Err(MemoryError::Size(mib));
+        }
+        let ranges = [(GuestAddress(0), (mib as usize) << 20)];
+        let guest = GuestMemoryMmap::from_ranges(&ranges)
+            .map_err(|error| MemoryError::Map { mib, reason: error.to_string() })?;
+        Ok(Self { guest, mib })
+    }
+
+    /// The mapping, for devices and the loader.
+    pub fn guest(&self) -> &GuestMemoryMmap {
+        &self.guest
+    }
+
+    /// Size in MiB.
+    pub fn mib(&self) -> u32 {
+        self.mib
+    }
+
+    /// Number of pages of [`PAGE_SIZE`].
+    pub fn page_count(&self) -> u64 {
+        (u64::from(self.mib) << 20) / PAGE_SIZE as u64
+    }
+
+    /// A digest of every byte of it.
+    pub fn digest(&self) -> u128 {
+        let mut hash = Xxh3::new();
+        let mut page = [0; PAGE_SIZE];
+        for number in 0..self.page_count() {
+            self.read_page(number, &mut page);
+            hash.update(&page);
+        }
+        hash.digest128()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use vm_memory::Bytes;
+
+    #[test]
+    fn one_changed_byte_changes_the_digest() {
+        let memory = Memory::new(4).unwrap();
+        let before = memory.digest();
+        memory.guest().write_obj(1u8, GuestAddress(0x3f_ffff)).unwrap();
+        assert_ne!(memory.digest(), before);
+    }
+
+    #[test]
+    fn sizes_outside_the_address_map_are_refused() {
+        assert!(matches!(Memory::new(0), Err(MemoryError::Size(0))));
+        assert!(matches!(Memory::new(MAX_MIB + 1), Err(MemoryError::Size(_))));
+    }
+}

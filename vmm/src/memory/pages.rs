@@ -1,0 +1,30 @@
+//! RAM page by page, for digests and for seeding a secondary.
+
+use vm_memory::{Bytes, GuestAddress};
+
+use super::Memory;
+
+/// Bytes in a page.
+pub const PAGE_SIZE: usize = 4096;
+
+/// One page's contents.
+pub type Page = [u8; PAGE_SIZE];
+
+/// True when the page holds nothing but zeroes and so need not be sent.
+pub fn is_zero(page: &Page) -> bool {
+    page.chunks_exact(16).all(|chunk| chunk == [0; 16])
+}
+
+impl Memory {
+    /// Copies page `number` out. `number` must be below [`Memory::page_count`].
+    pub fn read_page(&self, number: u64, page: &mut Page) {
+        let address = GuestAddress(number * PAGE_SIZE as u64);
+        self.guest().read_slice(page, address).expect("page numbers are below page_count");
+    }
+
+    /// Copies a page in; false when `gpa` is not a whole page of RAM.
+    #[must_use]
+    pub fn write_page(&self, gpa: u64, page: &[u8]) -> bool {
+        gpa.is_multiple_of(PAGE_SIZE as u64) && self.guest().write_slice(page, GuestAddress(gpa)).is_ok()
+    }
+}

@@ -1,0 +1,13 @@
+//! A machine's whole state as frames: what a log file begins with, and what a secondary is seeded with.
+//!
+//! ```text
+//! Begin{manifest}  Pages …  Pages  State
+//! ```
+//!
+//! Pages that hold nothing but zeroes are left out: the receiving side starts with zeroed memory.
+
+mod read;
+mod write;
+
+pub use read::{Seed, SeedError};
+pub use write::write;
