@@ -5,10 +5,10 @@ SECONDS_EACH ?= 60
 ARGS ?=
 PROGRAM = $${CARGO_TARGET_DIR:-target}/release/ftvmm
 
-.PHONY: help demo test check build setup sim sabotage bench bench-kv fuzz clean
+.PHONY: help demo lab test test-lab check build setup sim sabotage bench bench-kv bench-compile fuzz clean
 
 help: ## list what there is to make
-	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 22
 
 demo: ## show the whole story on this machine: a protected VM, two kills, a verdict (ARGS=--json)
 	@scripts/setup demo
@@ -20,11 +20,22 @@ test: ## set up, check and run all tests; closes with "N passed, M failed"
 	@scripts/part "checks" $(MAKE) --no-print-directory check
 	@scripts/test
 
+test-lab: ## the tests that need the lab: Linux guests, hosts that lose power (TESTS=power runs those with that name)
+	@scripts/setup lab
+	CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER="$(CURDIR)/scripts/as-root" \
+		scripts/with-lab cargo test --release --locked -p ftvmm-tests --test lab -- --test-threads=1 $(TESTS)
+
+lab: ## two machines to use by hand, one of which can lose power (ARGS=linux boots a Linux guest in one)
+	@scripts/setup lab
+	cargo build --release --locked -p ftvmm-tests --bin lab
+	@scripts/with-lab scripts/as-root $${CARGO_TARGET_DIR:-target}/release/lab $(ARGS)
+
 check: ## formatting, lints, documentation, licences, and that the specification names real tests
 	cargo fmt --all --check
 	cd guest-images/micro && cargo fmt --check
 	cd fuzz && cargo fmt --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
+	cargo clippy --locked -p ftvmm-tests --test lab -- -D warnings
 	cd guest-images/micro && cargo clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --document-private-items
@@ -54,6 +65,12 @@ bench-kv: ## the benchmark table: throughput, latency, takeovers (ARGS="--rounds
 	@scripts/build-program
 	cargo build --release --locked -p ftvmm-benches --bins
 	@scripts/as-root $${CARGO_TARGET_DIR:-target}/release/bench-kv $(ARGS)
+
+bench-compile: ## a Linux guest compiles the kernel, protected and not, on two lab hosts (ARGS="--quick", ARGS=--here)
+	@scripts/setup lab
+	@scripts/build-program
+	cargo build --release --locked -p ftvmm-benches --bin bench-compile
+	@scripts/with-lab scripts/as-root $${CARGO_TARGET_DIR:-target}/release/bench-compile $(ARGS)
 
 fuzz: ## every fuzz target for SECONDS_EACH=60 seconds (needs nightly and cargo-fuzz)
 	scripts/fuzz $(SECONDS_EACH)

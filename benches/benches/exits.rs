@@ -7,7 +7,7 @@ use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use ftlog::StepRef;
-use ftvmm::machine::Machine;
+use ftvmm::machine::{EntryClock, Machine};
 use ftvmm_benches::{exits_machine, tiny};
 use replay::Recorder;
 
@@ -41,14 +41,15 @@ fn sync_point(criterion: &mut Criterion) {
 
 /// Runs to the next sync point and records it; gives the bytes of a batch that became full.
 fn step(machine: &mut Machine, log: Option<(&mut Recorder, bool)>) -> u64 {
-    let reached = machine.run_stretch().expect("the guest runs").expect("nobody sends signals");
+    let reached =
+        machine.run_stretch(EntryClock::Live).expect("the guest runs").expect("nobody sends signals");
     let time_ns = machine.time_ns() + STEP_NS;
     let mut outputs = Vec::new();
     machine.finish_sync_point(&reached, time_ns, &[], &mut outputs);
     let Some((recorder, with_registers)) = log else { return 0 };
     let registers = with_registers.then_some(&reached.registers);
     let digest = reached.digest.short();
-    let step = StepRef { time_ns, exit: reached.kind, digest, events: &[], registers };
+    let step = StepRef { time_ns, exit: reached.kind, digest, entries: None, events: &[], registers };
     recorder.record(machine.position(), step).expect("a step fits");
     if recorder.is_full() { take(recorder) } else { 0 }
 }

@@ -47,6 +47,7 @@ impl Execution {
             time_ns: self.position.0 * 30_000,
             exit: ExitKind::Pio,
             digest: self.position.0 as u32,
+            entries: None,
             events: if with_request { &self.request } else { &[] },
             registers: with_registers.then_some(&self.registers),
         };

@@ -1,11 +1,19 @@
-//! What the benchmarks share: machines to measure.
+//! What the benchmarks share: machines to measure, and what becomes of the figures.
 //!
 //! `benches/` holds the criterion benchmarks of single costs, `src/bin/bench-kv` the one of the whole program under
-//! redis-benchmark, `src/bin/ack_peer.rs` the peer that it measures a primary's own cost against.
+//! redis-benchmark, `src/bin/ack_peer.rs` the peer that it measures a primary's own cost against, and
+//! `src/bin/bench-compile` that of a Linux guest.
 
+pub mod cpu;
+pub mod host;
+pub mod numbers;
+pub mod table;
+pub mod targets;
 pub mod tiny;
 
-use anyhow::Context;
+use std::{env, path::PathBuf};
+
+use anyhow::{Context, ensure};
 use devices::PlatformConfig;
 use ftvmm::{boot::Image, kvm::Host, machine::Machine};
 
@@ -16,7 +24,19 @@ use ftvmm::{boot::Image, kvm::Host, machine::Machine};
 /// When this host has no usable KVM.
 pub fn exits_machine() -> anyhow::Result<Machine> {
     let image = Image::open("builtin:exits", None)?;
-    let devices = PlatformConfig { net_mac: None, wall_base_ns: 0 };
+    let devices = PlatformConfig { net_mac: None, disks: Vec::new(), wall_base_ns: 0 };
     let machine = Machine::boot(&Host::open()?, 16, &devices, &image, "rounds=4000000000");
     machine.context("cannot make the machine to measure")
+}
+
+/// A program that was built beside this one.
+///
+/// # Errors
+/// When it is not there.
+pub fn neighbour(name: &str) -> anyhow::Result<PathBuf> {
+    let this = env::current_exe().context("cannot tell which program this is")?;
+    let path = this.with_file_name(name);
+    let how = "build all of them with: cargo build --release -p ftvmm -p ftvmm-benches";
+    ensure!(path.exists(), "{} is missing; {how}", path.display());
+    Ok(path)
 }

@@ -2,6 +2,8 @@
 
 use vm_memory::GuestMemoryMmap;
 
+use crate::virtio::DiskRequest;
+
 /// Everything outside itself that a device can reach while it handles one access or one input.
 pub struct Context<'a> {
     /// The guest's RAM.
@@ -24,6 +26,8 @@ pub enum Output {
     },
     /// Bytes written to the console; bytes that follow each other are in one item.
     Console(Vec<u8>),
+    /// A request of a disk; see [`crate::Platform::complete_disk`] for the answer.
+    Disk(DiskRequest),
     /// The guest asked for an orderly power-off.
     PowerOff {
         /// The guest's exit status; 0 is success.

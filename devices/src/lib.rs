@@ -26,4 +26,8 @@ pub use power::PowerState;
 pub use serial::SerialState;
 pub use state::{PlatformState, STATE_VERSION, StateError};
 pub use timer::TimerState;
-pub use virtio::{NetState, QueueRegisters, QueueState, TransportState, Violation};
+pub use virtio::{
+    DiskConfig, DiskOperation, DiskRequest, DiskState, DiskStatus, FIRST_DISK_SLOT, MAX_DISKS,
+    MAX_REQUEST_BYTES, NetState, PendingOperation, PendingRequest, QueueRegisters, QueueState, RNG_SLOT,
+    RngState, Segment, SlotsState, TransportState, Violation,
+};

@@ -10,10 +10,10 @@ use crate::interrupts::InterruptState;
 use crate::power::PowerState;
 use crate::serial::SerialState;
 use crate::timer::TimerState;
-use crate::virtio::{NetState, Violation};
+use crate::virtio::{MAX_DISKS, SlotsState, Violation};
 
 /// Version of [`PlatformState`]; another one is refused.
-pub const STATE_VERSION: u16 = 1;
+pub const STATE_VERSION: u16 = 2;
 
 /// Everything the devices hold that is not in guest memory.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,8 +30,8 @@ pub struct PlatformState {
     pub clock: ClockState,
     /// The power control.
     pub power: PowerState,
-    /// The network device in virtio slot 0, when the VM has one.
-    pub net: Option<NetState>,
+    /// The virtio devices.
+    pub virtio: SlotsState,
     /// Accesses to ports and addresses without a device.
     pub unassigned_accesses: u64,
 }
@@ -99,5 +99,45 @@ pub enum StateError {
         slot: u8,
         /// What is wrong with it.
         violation: Violation,
+    },
+    /// More disks than a VM can have.
+    #[error("state has {found} disks, at most {MAX_DISKS} fit")]
+    DiskCount {
+        /// Disks in the state.
+        found: usize,
+    },
+    /// A disk that cannot be.
+    #[error("virtio slot {slot}: no disk has {sectors} sectors and a serial number of {id_len} bytes")]
+    Disk {
+        /// The virtio slot.
+        slot: u8,
+        /// Its size in sectors.
+        sectors: u64,
+        /// Length of its serial number.
+        id_len: usize,
+    },
+    /// Something is under way in a device whose driver is not ready or has broken the protocol.
+    #[error("virtio slot {slot}: requests in flight without a driver")]
+    NotServing {
+        /// The virtio slot.
+        slot: u8,
+    },
+    /// More requests in flight than the queue has descriptors, or numbers that do not ascend.
+    #[error("virtio slot {slot}: {count} requests in flight, numbered below {next_id}, cannot be")]
+    Requests {
+        /// The virtio slot.
+        slot: u8,
+        /// How many.
+        count: usize,
+        /// The number of the next request.
+        next_id: u64,
+    },
+    /// A request in flight that the device would not have taken.
+    #[error("virtio slot {slot}: request {id} cannot be in flight")]
+    Request {
+        /// The virtio slot.
+        slot: u8,
+        /// Which.
+        id: u64,
     },
 }

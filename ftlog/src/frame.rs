@@ -25,7 +25,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 /// The first four bytes of every frame.
 pub const MAGIC: [u8; 4] = *b"FTLG";
 /// The version of the format that this crate writes, and the only one it reads.
-pub const FORMAT_VERSION: u16 = 1;
+pub const FORMAT_VERSION: u16 = 2;
 /// The length of a frame's header, in bytes.
 pub const HEADER_LEN: usize = size_of::<Header>();
 /// The longest body, in bytes.
@@ -74,11 +74,15 @@ pub enum FrameKind {
     Report = 17,
     /// Asks the peer to fail on purpose, for a failover test. No body.
     Fail = 18,
+    /// Secondary: what its copies of the disks hold: [`crate::DiskDigests`].
+    DiskDigests = 19,
+    /// Primary: what they should hold: [`crate::DiskBlock`].
+    DiskBlock = 20,
 }
 
 impl FrameKind {
     /// All kinds, in the order of their numbers, which start at 1.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 20] = [
         Self::Begin,
         Self::Pages,
         Self::State,
@@ -97,6 +101,8 @@ impl FrameKind {
         Self::Query,
         Self::Report,
         Self::Fail,
+        Self::DiskDigests,
+        Self::DiskBlock,
     ];
 
     fn from_wire(value: u16) -> Option<Self> {

@@ -2,6 +2,7 @@
 //!
 //! None of them may panic, and what is accepted must be the one encoding of what was decoded.
 
+use crate::disks::{DiskBlock, DiskDigests};
 use crate::frame::{FrameDecoder, encode_frame};
 use crate::message::{
     Ack, Diverged, End, Heartbeat, Hello, Manifest, Message, Refuse, Registers, Report, Welcome,
@@ -61,7 +62,7 @@ pub fn messages(data: &[u8]) {
     let Some((&kind, body)) = data.split_first() else {
         return;
     };
-    match kind % 11 {
+    match kind % 13 {
         0 => message::<Manifest>(body),
         1 => message::<Hello>(body),
         2 => message::<Welcome>(body),
@@ -74,7 +75,9 @@ pub fn messages(data: &[u8]) {
         9 => assert!(
             Heartbeat::decode(body).is_ok_and(|beat| beat.encode() == body) || body.len() != Heartbeat::LEN
         ),
-        _ => pages(body),
+        10 => pages(body),
+        11 => assert!(DiskDigests::decode(body).map_or(true, |digests| digests.encode() == body)),
+        _ => assert!(DiskBlock::decode(body).map_or(true, |block| block.encode() == body)),
     }
 }
 

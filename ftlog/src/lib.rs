@@ -13,11 +13,12 @@
 //!              └ initial state ───┘  └ log ┘ └ digests of the state at the end; without it the file was cut off
 //!
 //! primary   →  Hello            Begin Pages* State SeedDone            Steps* Heartbeat* … Registers | Detach | End
-//! secondary →         Welcome                                SeedHeld  Ack*   Heartbeat* … Diverged
+//!                               DiskBlock* (each at any time before SeedDone)
+//! secondary →         Welcome   DiskDigests*                 SeedHeld  Ack*   Heartbeat* … Diverged
 //!                   | Refuse
 //!
 //! Steps body:  first position │ count │ step … step              [`step`]
-//! step:        time │ digest │ exit │ flags │ events … │ registers that changed
+//! step:        time │ digest │ exit │ flags │ kernel entries │ events … │ registers that changed
 //! ```
 //!
 //! All numbers are little-endian. The hot records ([`Step`], [`Ack`], [`Heartbeat`], [`mod@pages`]) have fixed
@@ -26,6 +27,7 @@
 //!
 //! A change of anything here is a new [`FORMAT_VERSION`] with its own golden files in `tests/golden`.
 
+pub mod disks;
 pub mod event;
 pub mod frame;
 pub mod fuzz;
@@ -36,14 +38,17 @@ pub mod reader;
 pub mod step;
 pub mod writer;
 
-pub use event::{Event, MAX_EVENT_PAYLOAD, MAX_EVENTS_PER_STEP};
+pub use disks::{DIGESTS_PER_FRAME, DISK_BLOCK, DiskBlock, DiskDigests, DisksError};
+pub use event::{
+    ENTROPY_SLOT, Event, MAX_DISK_DATA, MAX_DISK_STATUS, MAX_EVENT_PAYLOAD, MAX_EVENTS_PER_STEP,
+};
 pub use frame::{
     FORMAT_VERSION, Frame, FrameDecoder, FrameError, FrameKind, FrameProblem, HEADER_LEN, MAX_BODY,
     encode_frame,
 };
 pub use message::{
-    Ack, Diverged, End, Generation, Heartbeat, Hello, Manifest, Message, MessageError, Purpose, Refuse,
-    Registers, Report, Shape, StateDigests, VmId, Welcome,
+    Ack, DiskMode, DiskShape, Diverged, End, Generation, Heartbeat, Hello, MAX_DISKS, Manifest, Message,
+    MessageError, Purpose, Refuse, Registers, Report, Shape, StateDigests, VmId, Welcome,
 };
 pub use pages::{PAGE_SIZE, PAGES_PER_FRAME, Pages, PagesError, decode_pages, encode_page};
 pub use position::Position;

@@ -21,6 +21,8 @@ pub const MAX_NAME: usize = 256;
 pub const MAX_KERNEL: usize = 4096;
 /// The longest [`Shape::cmdline`], in bytes: the guest platform keeps 2 KiB for it, NUL included.
 pub const MAX_CMDLINE: usize = 2047;
+/// The most disks of a machine.
+pub const MAX_DISKS: usize = 6;
 /// The longest [`Refuse::reason`], in bytes.
 pub const MAX_REASON: usize = 1024;
 /// The longest [`Diverged::text`], in bytes.
@@ -65,10 +67,41 @@ pub struct Shape {
     pub cpus: u32,
     /// The MAC address of the network device; none without a network.
     pub net_mac: Option<[u8; 6]>,
+    /// The disks, in the order of their virtio slots; at most [`MAX_DISKS`].
+    pub disks: Vec<DiskShape>,
     /// What was booted, as the command line named it; at most [`MAX_KERNEL`] bytes.
     pub kernel: String,
     /// The guest's command line; at most [`MAX_CMDLINE`] bytes.
     pub cmdline: String,
+}
+
+/// What both sides must agree on about a disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DiskShape {
+    /// Its size, in sectors of 512 bytes.
+    pub sectors: u64,
+    /// The guest cannot write it.
+    pub readonly: bool,
+    /// Where its data are.
+    pub mode: DiskMode,
+}
+
+/// Where the data of a disk are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum DiskMode {
+    /// Each side has a copy of its own and writes it.
+    Replicated,
+    /// Both sides reach the same file; the live one writes it.
+    Shared,
+}
+
+impl fmt::Display for DiskMode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Replicated => "replicated",
+            Self::Shared => "shared",
+        })
+    }
 }
 
 /// The body of a `Begin` frame: what the execution that follows starts from.
@@ -116,6 +149,8 @@ pub struct Hello {
     pub cpu_table: u64,
     /// The identity that holds `generation` in the arbiter; at most [`MAX_NAME`] bytes.
     pub holder: String,
+    /// How long after it sent log that the listener has acknowledged the sender may write shared disks, in ns.
+    pub lease_ns: u64,
 }
 
 /// The answer to a [`Hello`] that is accepted.

@@ -60,6 +60,9 @@ pub struct Step {
     pub exit: ExitKind,
     /// Digest of the execution up to and including this exit; the replayer compares it with its own.
     pub digest: u32,
+    /// The guest's count of kernel entries, when the exit was the kernel-entry clock's (a kind of [`ExitKind::Pio`]).
+    /// The replayer has to announce it to the guest before it runs the stretch.
+    pub entries: Option<u64>,
     /// What arrived from outside, in the order in which it was applied.
     pub events: Vec<Event>,
     /// The registers at the exit, in the order of [`REGISTER_NAMES`]; recorded now and then, to locate a divergence.
@@ -74,6 +77,7 @@ impl Step {
             time_ns: self.time_ns,
             exit: self.exit,
             digest: self.digest,
+            entries: self.entries,
             events: &self.events,
             registers: self.registers.as_deref(),
         }
@@ -89,6 +93,8 @@ pub struct StepRef<'a> {
     pub exit: ExitKind,
     /// See [`Step::digest`].
     pub digest: u32,
+    /// See [`Step::entries`].
+    pub entries: Option<u64>,
     /// See [`Step::events`].
     pub events: &'a [Event],
     /// See [`Step::registers`].

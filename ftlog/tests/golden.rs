@@ -1,4 +1,4 @@
-//! The bytes of format version 1, for ever.
+//! The bytes of format version 2, for ever, and those of the versions before it, which are refused.
 //!
 //! A change of the format is a new version with new files beside these; the files here are never edited. Until then
 //! a failure means that logs already written could no longer be read.
@@ -18,9 +18,9 @@ fn path(name: &str) -> PathBuf {
 
 fn files() -> [(&'static str, Parts); 3] {
     [
-        ("v1-file.bin", common::file()),
-        ("v1-primary.bin", common::primary()),
-        ("v1-secondary.bin", common::secondary()),
+        ("v2-file.bin", common::file()),
+        ("v2-primary.bin", common::primary()),
+        ("v2-secondary.bin", common::secondary()),
     ]
 }
 
@@ -38,6 +38,16 @@ fn decoder_still_reads_them() {
         assert!(error.is_none(), "{name}: {error:?}");
         let found: Parts = frames.into_iter().map(|frame| (frame.kind, frame.body)).collect();
         assert_eq!(found, parts, "{name}");
+    }
+}
+
+#[test]
+fn another_version_is_refused_by_its_number() {
+    for name in ["v1-file.bin", "v1-primary.bin", "v1-secondary.bin"] {
+        let (frames, error) = common::read_all(&fs::read(path(name)).unwrap());
+        assert!(frames.is_empty(), "{name}");
+        let text = "frame 0 at byte 0: format version 1, this program reads version 2";
+        assert_eq!(error.unwrap().to_string(), text, "{name}");
     }
 }
 
@@ -78,6 +88,8 @@ fn check_body(kind: FrameKind, body: &[u8]) {
                 found == common::registers() || found == Registers { position: Position(7), registers: None }
             );
         }
+        FrameKind::DiskDigests => assert_eq!(DiskDigests::decode(body).unwrap(), common::digests()),
+        FrameKind::DiskBlock => assert_eq!(DiskBlock::decode(body).unwrap(), common::block()),
         FrameKind::Report => assert_eq!(Report::decode(body).unwrap(), common::report()),
         FrameKind::SeedDone
         | FrameKind::SeedHeld

@@ -37,6 +37,47 @@ fn texts_are_bounded_both_ways() {
 }
 
 #[test]
+fn disks_are_bounded_both_ways() {
+    let disk = DiskShape { sectors: 8, readonly: false, mode: DiskMode::Shared };
+    let hello =
+        |count| Hello { shape: Shape { disks: vec![disk; count], ..common::shape() }, ..common::hello() };
+    assert_eq!(Hello::decode(&hello(MAX_DISKS).encode().unwrap()), Ok(hello(MAX_DISKS)));
+    let many = hello(MAX_DISKS + 1);
+    let error = MessageError::TooMany {
+        kind: FrameKind::Hello,
+        field: "disks",
+        count: MAX_DISKS + 1,
+        max: MAX_DISKS,
+    };
+    assert_eq!(many.encode(), Err(error.clone()));
+    assert_eq!(Hello::decode(&postcard::to_stdvec(&many).unwrap()), Err(error));
+}
+
+#[test]
+fn digests_and_blocks_of_disks_have_one_form_and_bounds() {
+    let (digests, block) = (common::digests().encode(), common::block().encode());
+    let len = digests.len();
+    for wrong in [0, 15, 16, 17, len - 1] {
+        DiskDigests::decode(&digests[..wrong]).unwrap_err();
+    }
+    for wrong in [0, 15, 16] {
+        DiskBlock::decode(&block[..wrong]).unwrap_err();
+    }
+    for reserved in 1..8 {
+        let (mut digests, mut block) = (digests.clone(), block.clone());
+        (digests[reserved], block[reserved]) = (1, 1);
+        assert_eq!(DiskDigests::decode(&digests), Err(DisksError::Reserved { kind: FrameKind::DiskDigests }));
+        assert_eq!(DiskBlock::decode(&block), Err(DisksError::Reserved { kind: FrameKind::DiskBlock }));
+    }
+    let many = |count| DiskDigests { digests: vec![0; count], ..common::digests() }.encode();
+    DiskDigests::decode(&many(DIGESTS_PER_FRAME)).unwrap();
+    DiskDigests::decode(&many(DIGESTS_PER_FRAME + 1)).unwrap_err();
+    let long = |len| DiskBlock { data: &vec![0; len], ..common::block() }.encode();
+    DiskBlock::decode(&long(DISK_BLOCK)).unwrap();
+    DiskBlock::decode(&long(DISK_BLOCK + 1)).unwrap_err();
+}
+
+#[test]
 fn explanations_are_cut_to_fit() {
     let euros = "€".repeat(MAX_TEXT);
     let refuse = Refuse::new(euros.clone());

@@ -27,6 +27,9 @@ fn event() -> impl Strategy<Value = Event> {
     prop_oneof![
         (any::<u8>(), bytes(100)).prop_map(|(slot, frame)| Event::NetFrame { slot, frame }),
         bytes(20).prop_map(Event::ConsoleInput),
+        (any::<u8>(), any::<u64>(), 0..=MAX_DISK_STATUS, bytes(100))
+            .prop_map(|(slot, id, status, data)| Event::DiskDone { slot, id, status, data }),
+        bytes(40).prop_map(|bytes| Event::Entropy { bytes }),
     ]
 }
 
@@ -38,13 +41,11 @@ fn registers() -> impl Strategy<Value = [u64; REGISTER_COUNT]> {
 fn step() -> impl Strategy<Value = Step> {
     let events = prop::collection::vec(event(), 0..4);
     let registers = prop::option::of(registers().prop_map(Box::new));
-    (any::<u64>(), 1_u8..=4, any::<u32>(), events, registers).prop_map(
-        |(time_ns, exit, digest, events, registers)| Step {
-            time_ns,
-            exit: ExitKind::try_from(exit).unwrap(),
-            digest,
-            events,
-            registers,
+    (any::<u64>(), 1_u8..=4, any::<u32>(), prop::option::of(any::<u64>()), events, registers).prop_map(
+        |(time_ns, exit, digest, entries, events, registers)| {
+            let exit = ExitKind::try_from(exit).unwrap();
+            let entries = entries.filter(|_| exit == ExitKind::Pio);
+            Step { time_ns, exit, digest, entries, events, registers }
         },
     )
 }
@@ -59,9 +60,26 @@ fn kind() -> impl Strategy<Value = FrameKind> {
 
 fn shape() -> impl Strategy<Value = Shape> {
     let mac = prop::option::of(any::<[u8; 6]>());
-    (any::<u32>(), any::<u32>(), mac, ".{0,40}", ".{0,40}").prop_map(
-        |(memory_mib, cpus, net_mac, kernel, cmdline)| Shape { memory_mib, cpus, net_mac, kernel, cmdline },
+    let disks = prop::collection::vec(disk(), 0..=MAX_DISKS);
+    (any::<u32>(), any::<u32>(), mac, disks, ".{0,40}", ".{0,40}").prop_map(
+        |(memory_mib, cpus, net_mac, disks, kernel, cmdline)| Shape {
+            memory_mib,
+            cpus,
+            net_mac,
+            disks,
+            kernel,
+            cmdline,
+        },
     )
+}
+
+fn disk() -> impl Strategy<Value = DiskShape> {
+    let mode = prop::sample::select(vec![DiskMode::Replicated, DiskMode::Shared]);
+    (any::<u64>(), any::<bool>(), mode).prop_map(|(sectors, readonly, mode)| DiskShape {
+        sectors,
+        readonly,
+        mode,
+    })
 }
 
 proptest! {
@@ -107,6 +125,7 @@ proptest! {
         });
         comes_back(Hello {
             software: text.clone(), vm, generation, purpose: Purpose::Query, shape, cpu_table: c, holder: text.clone(),
+            lease_ns: c,
         });
         comes_back(Welcome { software: text.clone(), window_bytes: a, cpu_table: b });
         comes_back(Refuse::new(text.clone()));

@@ -16,6 +16,13 @@ pub enum Difference {
         /// The kind that the replay met.
         replayed: ExitKind,
     },
+    /// The kernel-entry clock ended the stretch at another entry, or on one side only.
+    Entries {
+        /// The guest's count of kernel entries in the log.
+        recorded: Option<u64>,
+        /// The count that the replay met.
+        replayed: Option<u64>,
+    },
     /// Registers, exit address, data written by the guest, or earlier output.
     Digest {
         /// The running digest in the log.
@@ -44,6 +51,18 @@ impl fmt::Display for Difference {
             Difference::Exit { recorded, replayed } => {
                 write!(f, "the recording has a {recorded:?} exit, the replay a {replayed:?} exit")
             }
+            Difference::Entries { recorded, replayed } => {
+                let name = |entries: &Option<u64>| match entries {
+                    Some(entries) => format!("kernel entry {entries}"),
+                    None => "an exit of its own".to_owned(),
+                };
+                write!(
+                    f,
+                    "the recorded stretch ends at {}, the replayed at {}",
+                    name(recorded),
+                    name(replayed)
+                )
+            }
             Difference::Digest { recorded, replayed } => {
                 write!(f, "the recording's digest is {recorded:08x}, the replay's {replayed:08x}")
             }
@@ -61,16 +80,20 @@ impl fmt::Display for Divergence {
     }
 }
 
-/// Compares what a replay did at `position` with the log's `step`.
+/// Compares what a replay did at `position` with the log's `step`. `entries` is the guest's count of kernel entries
+/// where the exit was the kernel-entry clock's.
 pub fn verify(
     position: Position,
     step: &Step,
     exit: ExitKind,
+    entries: Option<u64>,
     digest: RunningDigest,
     registers: &RegisterFile,
 ) -> Result<(), Divergence> {
     let difference = if step.exit != exit {
         Difference::Exit { recorded: step.exit, replayed: exit }
+    } else if step.entries != entries {
+        Difference::Entries { recorded: step.entries, replayed: entries }
     } else if step.digest != digest.short() {
         Difference::Digest { recorded: step.digest, replayed: digest.short() }
     } else {
@@ -90,6 +113,7 @@ mod tests {
             time_ns: 0,
             exit: ExitKind::Halt,
             digest,
+            entries: None,
             events: Vec::new(),
             registers: registers.map(Box::new),
         }
@@ -100,12 +124,22 @@ mod tests {
         let registers = [0; REGISTER_COUNT];
         let digest = RunningDigest::from_value(5);
         let at = Position(9);
-        assert!(verify(at, &step(5, None), ExitKind::Halt, digest, &registers).is_ok());
+        assert!(verify(at, &step(5, None), ExitKind::Halt, None, digest, &registers).is_ok());
 
-        let exit = verify(at, &step(5, None), ExitKind::Pio, digest, &registers).unwrap_err();
+        let exit = verify(at, &step(5, None), ExitKind::Pio, None, digest, &registers).unwrap_err();
         assert_eq!(exit.difference, Difference::Exit { recorded: ExitKind::Halt, replayed: ExitKind::Pio });
 
-        let digest = verify(at, &step(6, None), ExitKind::Halt, digest, &registers).unwrap_err();
+        let entry = Step { exit: ExitKind::Pio, entries: Some(7), ..step(5, None) };
+        assert!(verify(at, &entry, ExitKind::Pio, Some(7), digest, &registers).is_ok());
+        let late = verify(at, &entry, ExitKind::Pio, Some(8), digest, &registers).unwrap_err();
+        assert_eq!(late.difference, Difference::Entries { recorded: Some(7), replayed: Some(8) });
+        let other = verify(at, &entry, ExitKind::Pio, None, digest, &registers).unwrap_err();
+        assert!(
+            other.to_string().contains("at kernel entry 7, the replayed at an exit of its own"),
+            "{other}"
+        );
+
+        let digest = verify(at, &step(6, None), ExitKind::Halt, None, digest, &registers).unwrap_err();
         assert_eq!(digest.difference, Difference::Digest { recorded: 6, replayed: 5 });
         assert!(digest.to_string().contains("#9"));
     }
@@ -116,8 +150,8 @@ mod tests {
         let mut replayed = recorded;
         replayed[2] = 0xbad;
         let digest = RunningDigest::from_value(1);
-        let error =
-            verify(Position(1), &step(0, Some(recorded)), ExitKind::Halt, digest, &replayed).unwrap_err();
+        let error = verify(Position(1), &step(0, Some(recorded)), ExitKind::Halt, None, digest, &replayed)
+            .unwrap_err();
         let text = error.to_string();
         assert_eq!(text.matches("<-- differs").count(), 1);
         assert!(text.contains("0x0000000000000bad"));

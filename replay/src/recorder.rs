@@ -45,6 +45,11 @@ impl Recorder {
         self.encoder.len() >= BATCH_BYTES
     }
 
+    /// Bytes of log that the next batch will have, without the frame around it.
+    pub fn pending_bytes(&self) -> usize {
+        self.encoder.len()
+    }
+
     /// What has been recorded since the last call; `None` when nothing was.
     pub fn take_batch(&mut self) -> Option<Batch> {
         let steps = self.encoder.count();
@@ -63,7 +68,8 @@ mod tests {
 
     fn record(recorder: &mut Recorder, n: u64) {
         let events = [Event::ConsoleInput(vec![n as u8])];
-        let step = StepRef { time_ns: n, exit: ExitKind::Halt, digest: 0, events: &events, registers: None };
+        let exit = ExitKind::Halt;
+        let step = StepRef { time_ns: n, exit, digest: 0, entries: None, events: &events, registers: None };
         recorder.record(Position(n), step).unwrap();
     }
 

@@ -41,13 +41,13 @@ impl Hosts {
     /// On host A.
     #[must_use]
     pub fn a(&self) -> Place<'_> {
-        Place { tap: "tap-a", address: "10.78.0.1", namespace: Some(&self.a) }
+        Place { address: "10.78.0.1", namespace: Some(&self.a), ..Place::here("tap-a") }
     }
 
     /// On host B.
     #[must_use]
     pub fn b(&self) -> Place<'_> {
-        Place { tap: "tap-b", address: "10.78.0.2", namespace: Some(&self.b) }
+        Place { address: "10.78.0.2", namespace: Some(&self.b), ..Place::here("tap-b") }
     }
 
     /// Cuts the hosts off from each other, silently. Both still reach the clients.

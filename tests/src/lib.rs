@@ -2,10 +2,15 @@
 //!
 //! [`harness`] finds the program and decides whether a test can run here, [`stage`] gives a test a network with pairs
 //! in it, [`hosts`] one with two hosts that can be cut off from each other, [`linearizability`] judges what clients
-//! saw, [`record`] makes recordings and takes their logs apart.
+//! saw, [`rows`] are clients of a database, [`disks`] makes disks and [`ledger`] looks at what is on them, [`record`] makes recordings and takes their logs
+//! apart, [`lab`] gives a test two machines of which one can lose power.
 
+pub mod disks;
 pub mod harness;
 pub mod hosts;
+pub mod lab;
+pub mod ledger;
 pub mod linearizability;
 pub mod record;
+pub mod rows;
 pub mod stage;

@@ -15,6 +15,7 @@ use std::{
 };
 
 use anyhow::{Context, ensure};
+use ftlog::DiskMode;
 use ftvmm::demo::{
     client::{self, History, Load, LoadPlan, Mix},
     net,
@@ -24,7 +25,7 @@ use ftvmm::demo::{
 };
 use tempfile::TempDir;
 
-use crate::{harness, linearizability};
+use crate::{disks::Disks, harness, linearizability};
 
 /// The longest wait of a client: far longer than any takeover.
 pub const PATIENCE: Duration = Duration::from_secs(10);
@@ -38,6 +39,7 @@ pub struct Stage {
     pub setup: Setup,
     /// All times of clients count from here.
     pub epoch: Instant,
+    disks: Option<Disks>,
     directory: TempDir,
     names: AtomicU32,
 }
@@ -61,12 +63,45 @@ pub fn play(failure_timeout_ms: u64, body: impl FnOnce(&Stage) -> anyhow::Result
     play_on(failure_timeout_ms, || net::enter(&TAPS), body);
 }
 
+/// As [`play`], with the ledger for a guest, which keeps its keys on a disk.
+///
+/// # Panics
+/// When `body` fails.
+pub fn play_with_disk(
+    mode: DiskMode,
+    failure_timeout_ms: u64,
+    body: impl FnOnce(&Stage) -> anyhow::Result<()> + Send,
+) {
+    play_on_with_disk(mode, failure_timeout_ms, || net::enter(&TAPS), body);
+}
+
+/// As [`play_with_disk`], on the network that `enter` makes.
+///
+/// # Panics
+/// When `body` fails.
+pub fn play_on_with_disk(
+    mode: DiskMode,
+    failure_timeout_ms: u64,
+    enter: impl FnOnce() -> anyhow::Result<()> + Send,
+    body: impl FnOnce(&Stage) -> anyhow::Result<()> + Send,
+) {
+    perform(|| Stage::new(failure_timeout_ms)?.with_disk(mode), enter, body);
+}
+
 /// As [`play`], on the network that `enter` makes.
 ///
 /// # Panics
 /// When `body` fails.
 pub fn play_on(
     failure_timeout_ms: u64,
+    enter: impl FnOnce() -> anyhow::Result<()> + Send,
+    body: impl FnOnce(&Stage) -> anyhow::Result<()> + Send,
+) {
+    perform(|| Stage::new(failure_timeout_ms), enter, body);
+}
+
+fn perform(
+    make: impl FnOnce() -> anyhow::Result<Stage> + Send,
     enter: impl FnOnce() -> anyhow::Result<()> + Send,
     body: impl FnOnce(&Stage) -> anyhow::Result<()> + Send,
 ) {
@@ -77,7 +112,7 @@ pub fn play_on(
     // A thread of its own: the network is the thread's, and children die with it.
     let played = thread::scope(|scope| {
         let act = || {
-            let mut stage = Stage::new(failure_timeout_ms)?;
+            let mut stage = make()?;
             let result = catch_unwind(AssertUnwindSafe(|| enter().and_then(|()| body(&stage))));
             stage.close(!matches!(result, Ok(Ok(()))));
             result.unwrap_or_else(|panic| resume_unwind(panic))
@@ -100,9 +135,16 @@ impl Stage {
         let directory = TempDir::with_prefix("ftvmm-test-")?;
         let arbiter = directory.path().join("arbiter");
         fs::create_dir(&arbiter)?;
-        let program = harness::program()?;
-        let setup = Setup { program, directory: directory.path().to_owned(), arbiter, failure_timeout_ms };
-        Ok(Self { setup, epoch: Instant::now(), directory, names: AtomicU32::new(0) })
+        let (program, kernel) = (harness::program()?, "builtin:kv".to_owned());
+        let path = directory.path().to_owned();
+        let setup = Setup { program, kernel, directory: path, arbiter, failure_timeout_ms };
+        Ok(Self { setup, epoch: Instant::now(), disks: None, directory, names: AtomicU32::new(0) })
+    }
+
+    fn with_disk(mut self, mode: DiskMode) -> anyhow::Result<Self> {
+        "builtin:ledger".clone_into(&mut self.setup.kernel);
+        self.disks = Some(Disks::create(self.directory.path(), mode, &TAPS)?);
+        Ok(self)
     }
 
     fn close(&mut self, keep: bool) {
@@ -131,12 +173,33 @@ impl Stage {
         TAPS.iter().find(free).expect("a test has fewer members than there are TAP devices")
     }
 
+    /// The disks of the test.
+    ///
+    /// # Panics
+    /// When it has none.
+    #[must_use]
+    pub fn disks(&self) -> &Disks {
+        self.disks.as_ref().expect("a test that is played with a disk")
+    }
+
+    /// The host with this TAP device.
+    fn place<'a>(&'a self, tap: &'a str) -> Place<'a> {
+        self.equip(Place::here(tap))
+    }
+
+    /// A host with the disk that the test has there, if it has one.
+    #[must_use]
+    pub fn equip<'a>(&'a self, place: Place<'a>) -> Place<'a> {
+        let disks = self.disks.as_ref().map_or(&[][..], |disks| disks.options(place.tap));
+        Place { disks, ..place }
+    }
+
     /// A secondary that listens, and where.
     ///
     /// # Errors
     /// When it does not.
     pub fn secondary(&self, taken: &[&Member]) -> anyhow::Result<(Member, String)> {
-        self.setup.secondary(&self.name("secondary"), Place::here(self.free_tap(taken)))
+        self.setup.secondary(&self.name("secondary"), self.place(self.free_tap(taken)))
     }
 
     /// A primary with the peer `address`.
@@ -144,7 +207,7 @@ impl Stage {
     /// # Errors
     /// When it cannot be started.
     pub fn primary(&self, taken: &[&Member], address: &str) -> anyhow::Result<Member> {
-        self.setup.primary(&self.name("primary"), Place::here(self.free_tap(taken)), address)
+        self.setup.primary(&self.name("primary"), self.place(self.free_tap(taken)), address)
     }
 
     /// A protected VM.

@@ -8,10 +8,22 @@ mod clients;
 mod commands;
 #[path = "failover/demo.rs"]
 mod demo;
+#[path = "failover/disks.rs"]
+mod disks;
+#[path = "failover/disks_broken.rs"]
+mod disks_broken;
+#[path = "failover/disks_fence.rs"]
+mod disks_fence;
+#[path = "failover/disks_refused.rs"]
+mod disks_refused;
+#[path = "failover/disks_resync.rs"]
+mod disks_resync;
 #[path = "failover/divergence.rs"]
 mod divergence;
 #[path = "failover/ends.rs"]
 mod ends;
+#[path = "failover/entries.rs"]
+mod entries;
 #[path = "failover/handshake.rs"]
 mod handshake;
 #[path = "failover/kills.rs"]

@@ -8,6 +8,7 @@ mod valid;
 
 use std::time::{Duration, Instant};
 
+use devices::fuzz;
 use ftvmm_tests::harness;
 use random::Random;
 
@@ -49,7 +50,20 @@ fn messages() {
 #[test]
 fn virtio_net() {
     run(&[], |data| {
-        devices::fuzz::virtio_net(data);
+        fuzz::virtio_net(data);
+    });
+}
+
+/// The seed makes every kind of request, has them answered, forgotten by a reset and said again.
+#[test]
+fn virtio_blk() {
+    let seed = include_bytes!("../../fuzz/seeds/virtio_blk/orderly");
+    let coverage = fuzz::virtio_blk(seed);
+    let fuzz::Coverage { violations, disk_requests, disk_answers, .. } = coverage;
+    assert_eq!((violations, disk_requests, disk_answers), (0, 8, 7), "{coverage:?}");
+    assert!(coverage.entropy > 0 && coverage.restores > 0, "{coverage:?}");
+    run(&[seed.to_vec()], |data| {
+        fuzz::virtio_blk(data);
     });
 }
 

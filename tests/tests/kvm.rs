@@ -7,10 +7,14 @@
 mod broken;
 #[path = "kvm/cpu.rs"]
 mod cpu;
+#[path = "kvm/disk.rs"]
+mod disk;
 #[path = "kvm/drive.rs"]
 mod drive;
 #[path = "kvm/elf.rs"]
 mod elf;
+#[path = "kvm/entries.rs"]
+mod entries;
 #[path = "kvm/options.rs"]
 mod options;
 #[path = "kvm/restore.rs"]

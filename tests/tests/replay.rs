@@ -7,6 +7,10 @@
 mod console;
 #[path = "replay/damage.rs"]
 mod damage;
+#[path = "replay/disk.rs"]
+mod disk;
+#[path = "replay/entries.rs"]
+mod entries;
 #[path = "replay/events.rs"]
 mod events;
 #[path = "replay/frames.rs"]

@@ -10,6 +10,7 @@ pub mod cli;
 pub mod commit;
 pub mod control;
 pub mod demo;
+pub mod disk;
 pub mod doctor;
 pub mod host;
 pub mod ingress;

@@ -46,15 +46,20 @@ impl VcpuThread {
         stop.throw();
         loop {
             inbox.nudge();
-            // SAFETY: tgkill takes plain numbers; a thread id that is gone makes it fail.
-            #[allow(unsafe_code)]
-            let result = unsafe {
-                libc::syscall(libc::SYS_tgkill, libc::getpid(), self.0.as_raw_nonzero().get(), SIGUSR1)
-            };
-            if result != 0 {
+            if !self.kick() {
                 return;
             }
             thread::sleep(KICK_AGAIN);
         }
+    }
+
+    /// Interrupts KVM_RUN if the thread is in it; false when the thread is gone.
+    pub fn kick(self) -> bool {
+        // SAFETY: tgkill takes plain numbers; a thread id that is gone makes it fail.
+        #[allow(unsafe_code)]
+        let result = unsafe {
+            libc::syscall(libc::SYS_tgkill, libc::getpid(), self.0.as_raw_nonzero().get(), SIGUSR1)
+        };
+        result == 0
     }
 }

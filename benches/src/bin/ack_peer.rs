@@ -196,7 +196,7 @@ mod tests {
 
     fn identity() -> VmIdentity {
         let (kernel, cmdline) = (String::new(), String::new());
-        let shape = Shape { memory_mib: 1, cpus: 1, net_mac: None, kernel, cmdline };
+        let shape = Shape { memory_mib: 1, cpus: 1, net_mac: None, disks: Vec::new(), kernel, cmdline };
         VmIdentity { vm: VmId([7; 16]), shape, wall_base_ns: 0 }
     }
 
@@ -204,7 +204,8 @@ mod tests {
         let mut encoder = StepEncoder::new(first);
         for n in 0..steps {
             let time_ns = first.0 + n;
-            let step = StepRef { time_ns, exit: ExitKind::Halt, digest: 0, events: &[], registers: None };
+            let exit = ExitKind::Halt;
+            let step = StepRef { time_ns, exit, digest: 0, entries: None, events: &[], registers: None };
             encoder.push(step).unwrap();
         }
         encoder.take()

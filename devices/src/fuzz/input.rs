@@ -1,21 +1,69 @@
 //! Operations, read from random bytes.
 
-use super::{NET_BASE, RAM_SIZE};
+use super::{RAM_SIZE, SLOTS_BASE};
 
-/// One thing the guest or the world outside does.
+/// One thing the guest or the world outside does. A lane is one of the two queues that are driven.
 #[derive(Debug)]
 pub(super) enum Operation {
-    StartDriver { size: u32, features: u32 },
-    MmioWrite { register: u64, value: u32 },
-    MmioRead { gpa: u64, len: usize },
-    PortWrite { port: u16, size: u8, data: Vec<u8> },
-    PortRead { port: u16, size: u8, len: usize },
-    Poke { address: u64, value: u64 },
-    Chain { queue: usize, descriptors: Vec<[u8; 16]> },
-    Notify { queue: u32 },
-    Frame { len: usize },
-    Console { len: usize },
-    SyncPoint { later_ns: u64 },
+    StartDriver {
+        size: u32,
+        features: u32,
+    },
+    MmioWrite {
+        lane: usize,
+        register: u64,
+        value: u32,
+    },
+    MmioRead {
+        gpa: u64,
+        len: usize,
+    },
+    PortWrite {
+        port: u16,
+        size: u8,
+        data: Vec<u8>,
+    },
+    PortRead {
+        port: u16,
+        size: u8,
+        len: usize,
+    },
+    Poke {
+        address: u64,
+        value: u64,
+    },
+    Chain {
+        lane: usize,
+        descriptors: Vec<[u8; 16]>,
+    },
+    Request {
+        header: (u64, Vec<u8>),
+        range: Option<(u64, Vec<u8>)>,
+        descriptors: Vec<[u8; 16]>,
+        indirect: bool,
+    },
+    Notify {
+        lane: usize,
+        queue: u32,
+    },
+    Complete {
+        which: usize,
+        status: u8,
+        surplus: i16,
+    },
+    Entropy {
+        len: usize,
+    },
+    Reissue,
+    Frame {
+        len: usize,
+    },
+    Console {
+        len: usize,
+    },
+    SyncPoint {
+        later_ns: u64,
+    },
     Interrupt,
 }
 
@@ -28,11 +76,12 @@ impl Operation {
                 features: u32::from(input.byte() & 0x1c) << 26,
             },
             1 | 2 => Operation::MmioWrite {
+                lane: 0,
                 register: u64::from(input.byte()) * 4,
                 value: input.scattered() as u32,
             },
             3 => {
-                let gpa = NET_BASE.wrapping_add(input.scattered());
+                let gpa = SLOTS_BASE.wrapping_add(input.scattered());
                 Operation::MmioRead { gpa, len: 1 << (input.byte() % 4) }
             }
             4 | 5 => {
@@ -42,11 +91,12 @@ impl Operation {
             6 => Operation::PortRead { port: input.port(), size: 1 << (input.byte() % 4), len: 8 },
             7 | 8 => Operation::Poke { address: input.scattered(), value: input.scattered() },
             9..=15 => {
-                let (queue, count) = (usize::from(input.byte() % 2), 1 + input.byte() % 4);
-                let descriptors = (0..count).map(|at| input.descriptor(queue, at + 1 == count)).collect();
-                Operation::Chain { queue, descriptors }
+                let (lane, count) = (usize::from(input.byte() % 2), 1 + input.byte() % 4);
+                let direction = if lane == 0 { 2 } else { 0 };
+                let descriptors = (1..=count).map(|at| input.descriptor(direction, at == count)).collect();
+                Operation::Chain { lane, descriptors }
             }
-            16..=18 => Operation::Notify { queue: input.queue() },
+            16..=18 => Operation::Notify { lane: 0, queue: input.queue() },
             19 | 20 => Operation::Frame { len: usize::from(input.word() % 1600) },
             21 => Operation::Console { len: usize::from(input.byte()) },
             22 => Operation::SyncPoint { later_ns: input.scattered() >> 4 },
@@ -83,12 +133,12 @@ impl<'a> Input<'a> {
         (0..count).map(|_| self.byte()).collect()
     }
 
-    fn word(&mut self) -> u16 {
+    pub(super) fn word(&mut self) -> u16 {
         u16::from_le_bytes([self.byte(), self.byte()])
     }
 
     /// Mostly a small number or an address in RAM, sometimes one at the end of something.
-    fn scattered(&mut self) -> u64 {
+    pub(super) fn scattered(&mut self) -> u64 {
         match self.byte() % 8 {
             0 | 1 => u64::from(self.byte()),
             2..=5 => u64::from(self.word()),
@@ -98,7 +148,7 @@ impl<'a> Input<'a> {
     }
 
     /// Mostly a queue the device has.
-    fn queue(&mut self) -> u32 {
+    pub(super) fn queue(&mut self) -> u32 {
         match self.byte() {
             byte @ ..252 => u32::from(byte % 2),
             byte => u32::from(byte),
@@ -116,12 +166,11 @@ impl<'a> Input<'a> {
     }
 
     /// A descriptor: now and then with any address, length, flags and successor, mostly whole.
-    fn descriptor(&mut self, queue: usize, last: bool) -> [u8; 16] {
+    pub(super) fn descriptor(&mut self, direction: u16, last: bool) -> [u8; 16] {
         let odd = self.byte();
         let address =
             if odd & 0x7f == 1 { self.scattered() } else { u64::from(self.word()) & 0x7fff | 0x7000 };
         let len = if odd & 0x7f == 2 { self.scattered() as u32 } else { u32::from(self.word() % 800) };
-        let direction = if queue == 0 { 2 } else { 0 };
         let flags = if odd & 0x7f == 3 { self.word() % 8 } else { direction | u16::from(!last) };
         let next = if odd & 0x7f == 4 { self.word() } else { 1 };
         let mut bytes = [0; 16];

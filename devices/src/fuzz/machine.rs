@@ -3,31 +3,53 @@
 use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
 
 use super::input::Operation;
-use super::{Coverage, NET_BASE, RAM_SIZE};
-use crate::{Context, Output, Platform, PlatformConfig};
+use super::requests::Requests;
+use super::{Coverage, DISK_SECTORS, RAM_SIZE};
+use crate::{Context, DiskConfig, DiskStatus, Output, Platform, PlatformConfig};
 
-/// Where [`Machine::start_driver`] puts descriptor table, available and used ring of queues 0 and 1.
-const RINGS: [[u32; 3]; 2] = [[0x1000, 0x2000, 0x3000], [0x4000, 0x5000, 0x6000]];
+/// A queue that is driven.
+#[derive(Clone, Copy)]
+pub(super) struct Lane {
+    pub slot: u8,
+    pub queue: u32,
+}
+
+/// What the guest or the caller sees of an operation.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Seen {
+    answer: Vec<u8>,
+    vector: Option<u8>,
+    deadline_ns: Option<u64>,
+    net_room: usize,
+    entropy_wanted: usize,
+    in_flight: usize,
+}
 
 /// A platform with its memory, and what it said.
 pub(super) struct Machine {
+    pub(super) lanes: [Lane; 2],
     pub(super) platform: Platform,
-    memory: GuestMemoryMmap<()>,
+    requests: Requests,
+    pub(super) memory: GuestMemoryMmap<()>,
     pub(super) outputs: Vec<Output>,
-    now_ns: u64,
+    pub(super) now_ns: u64,
     /// Indices in the available rings, as the driver counts them.
-    available: [u16; 2],
+    pub(super) available: [u16; 2],
     /// Size of the queues.
-    size: u16,
+    pub(super) size: u16,
     /// Descriptors of the table the driver will use next.
-    next_descriptor: [u16; 2],
+    pub(super) next_descriptor: [u16; 2],
 }
 
 impl Machine {
-    pub(super) fn new() -> Self {
-        let config = PlatformConfig { net_mac: Some([2, 0, 0, 0, 0, 1]), wall_base_ns: 1 };
+    pub(super) fn new(lanes: [Lane; 2]) -> Self {
+        let disk = DiskConfig { sectors: DISK_SECTORS, readonly: false, id: "fuzz".into() };
+        let disks = vec![disk.clone(), DiskConfig { readonly: true, ..disk }];
+        let config = PlatformConfig { net_mac: Some([2, 0, 0, 0, 0, 1]), disks, wall_base_ns: 1 };
         Machine {
+            lanes,
             platform: Platform::new(&config),
+            requests: Requests::default(),
             memory: GuestMemoryMmap::from_ranges(&[(GuestAddress(0), RAM_SIZE)])
                 .expect("64 KiB can be mapped"),
             outputs: Vec::new(),
@@ -50,20 +72,47 @@ impl Machine {
         assert_eq!(self.platform.save(), state);
     }
 
+    /// How many devices wait for a reset.
+    pub(super) fn violations(&self) -> u64 {
+        (0..8).filter(|slot| self.platform.violation(*slot).is_some()).count() as u64
+    }
+
+    /// Forgets what was said, and says how many new disk requests were among it.
+    pub(super) fn take_outputs(&mut self) -> u64 {
+        let new = self.requests.note(&self.outputs);
+        self.outputs.clear();
+        new
+    }
+
     /// Does `operation`; the result is all that the guest or the caller sees of it.
-    pub(super) fn apply(
-        &mut self,
-        operation: &Operation,
-        coverage: &mut Coverage,
-    ) -> (Vec<u8>, Option<u8>, Option<u64>, usize) {
+    pub(super) fn apply(&mut self, operation: &Operation, coverage: &mut Coverage) -> Seen {
         let Machine { platform, memory, outputs, now_ns, .. } = self;
         let ctx = &mut Context { memory, now_ns: *now_ns, outputs };
         let mut answer = Vec::new();
         match operation {
             Operation::StartDriver { size, features } => self.start_driver(*size, *features),
-            Operation::MmioWrite { register, value } => self.write_register(*register, *value),
-            Operation::Notify { queue } => self.write_register(0x50, *queue),
-            Operation::Chain { queue, descriptors } => self.offer_chain(*queue, descriptors),
+            Operation::MmioWrite { lane, register, value } => self.write_register(*lane, *register, *value),
+            Operation::Notify { lane, queue } => self.write_register(*lane, 0x50, *queue),
+            Operation::Chain { lane, descriptors } => self.offer_chain(*lane, descriptors),
+            Operation::Request { header, range, descriptors, indirect } => {
+                [header].into_iter().chain(range).for_each(|(at, bytes)| self.poke(*at, bytes));
+                self.offer_request(descriptors, *indirect);
+            }
+            Operation::Complete { which, status, surplus } => {
+                let (id, wanted) = self.requests.choose(*which);
+                let status = DiskStatus::try_from(status % 4).unwrap_or(DiskStatus::Ok);
+                let data = vec![0xd5; wanted.saturating_add_signed((*surplus).into())];
+                let before = platform.disk_requests_in_flight();
+                platform.complete_disk(ctx, 2, id, status, &data);
+                let answered = before != platform.disk_requests_in_flight();
+                coverage.disk_answers += u64::from(answered);
+                coverage.disk_answers_ignored += u64::from(!answered);
+            }
+            Operation::Entropy { len } => {
+                coverage.entropy += platform.entropy_wanted(memory).min(*len) as u64;
+                platform.receive_entropy(ctx, &vec![0xe7; *len]);
+            }
+            Operation::Reissue => platform.reissue_disk_requests(ctx),
             Operation::MmioRead { gpa, len } => {
                 answer.resize(*len, 0);
                 platform.mmio_read(ctx, *gpa, &mut answer);
@@ -91,55 +140,15 @@ impl Machine {
             }
         }
         let platform = &self.platform;
-        let room = platform.net_receive_room(&self.memory);
-        (answer, platform.pending_vector(), platform.next_deadline_ns(), room)
-    }
-
-    fn write_register(&mut self, register: u64, value: u32) {
-        let ctx = &mut Context { memory: &self.memory, now_ns: self.now_ns, outputs: &mut self.outputs };
-        self.platform.mmio_write(ctx, NET_BASE + register, &value.to_le_bytes());
-    }
-
-    /// What an orderly driver does first, with a size and features that may be wrong.
-    fn start_driver(&mut self, size: u32, features: u32) {
-        let negotiate = [(0x70, 0), (0x70, 3), (0x24, 1), (0x20, 1), (0x24, 0), (0x20, features), (0x70, 11)];
-        negotiate.iter().for_each(|(register, value)| self.write_register(*register, *value));
-        for (queue, [descriptors, available, used]) in (0..).zip(RINGS) {
-            let set_up = [
-                (0x30, queue),
-                (0x38, size),
-                (0x80, descriptors),
-                (0x90, available),
-                (0xa0, used),
-                (0x44, 1),
-            ];
-            set_up.iter().for_each(|(register, value)| self.write_register(*register, *value));
-            self.memory.write_obj(0u32, GuestAddress(available.into())).expect("the ring is in RAM");
+        // Two disks of one queue each.
+        assert!(platform.disk_requests_in_flight() <= 2 * 256, "more requests in flight than descriptors");
+        Seen {
+            answer,
+            vector: platform.pending_vector(),
+            deadline_ns: platform.next_deadline_ns(),
+            net_room: platform.net_receive_room(&self.memory),
+            entropy_wanted: platform.entropy_wanted(&self.memory),
+            in_flight: platform.disk_requests_in_flight(),
         }
-        self.write_register(0x70, 15);
-        (self.available, self.next_descriptor, self.size) = ([0; 2], [0; 2], size as u16);
-    }
-
-    /// Puts `descriptors` into the table one after the other and makes the first of them available.
-    fn offer_chain(&mut self, queue: usize, descriptors: &[[u8; 16]]) {
-        let [table, available, _] = RINGS[queue].map(u64::from);
-        let head = self.next_descriptor[queue];
-        for descriptor in descriptors {
-            let index = self.next_descriptor[queue];
-            let mut bytes = *descriptor;
-            // The input's successor is relative to the descriptor, so that most chains are whole.
-            let next = u16::from_le_bytes([bytes[14], bytes[15]]).wrapping_add(index) % self.size;
-            bytes[14..].copy_from_slice(&next.to_le_bytes());
-            self.poke(table + u64::from(index) * 16, &bytes);
-            self.next_descriptor[queue] = (index + 1) % self.size;
-        }
-        let at = self.available[queue];
-        self.poke(available + 4 + u64::from(at % self.size) * 2, &head.to_le_bytes());
-        self.available[queue] = at.wrapping_add(1);
-        self.poke(available + 2, &self.available[queue].to_le_bytes());
-    }
-
-    fn poke(&mut self, address: u64, bytes: &[u8]) {
-        self.memory.write_slice(bytes, GuestAddress(address)).expect("the rings are in RAM");
     }
 }

@@ -3,14 +3,23 @@
 //! A driver that breaks the protocol finds `DEVICE_NEEDS_RESET` in the status, and a device that does nothing
 //! until it is reset.
 
+mod blk;
 mod mmio;
 mod net;
 mod queue;
+mod rng;
+mod slots;
 mod violation;
 
+pub use blk::{
+    DiskConfig, DiskOperation, DiskRequest, DiskState, DiskStatus, MAX_REQUEST_BYTES, PendingOperation,
+    PendingRequest, Segment,
+};
 pub use mmio::TransportState;
-pub(crate) use mmio::register_of;
+pub(crate) use net::Net;
 pub use net::NetState;
-pub(crate) use net::{NET_SLOT, Net};
 pub use queue::{QueueRegisters, QueueState};
+pub use rng::RngState;
+pub use slots::{FIRST_DISK_SLOT, MAX_DISKS, RNG_SLOT, SlotsState};
+pub(crate) use slots::{NET_SLOT, Slots};
 pub use violation::Violation;

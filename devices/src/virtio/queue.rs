@@ -56,6 +56,13 @@ pub(crate) struct Buffer {
     pub writable: bool,
 }
 
+impl Buffer {
+    /// It cannot be accessed after all.
+    pub(crate) fn outside_ram(&self, queue: u16, head: u16) -> Violation {
+        Violation::BufferOutsideRam { queue, head, address: self.address.0, len: self.len }
+    }
+}
+
 impl Queue {
     pub(crate) fn new(index: u16) -> Self {
         let registers = QueueRegisters { size: u32::from(MAX_SIZE), descriptors: 0, available: 0, used: 0 };

@@ -79,7 +79,8 @@ pub enum Violation {
         /// Its length in bytes.
         len: u32,
     },
-    /// Section 5.1.6: transmit buffers are device-readable, receive buffers device-writable.
+    /// Sections 2.7.4.2 and 5.1.6: device-readable buffers come before device-writable ones; a transmitted frame
+    /// has none of the latter, a receive buffer and one for random bytes none of the former.
     #[error("queue {queue}: chain {head}: a buffer has the wrong direction")]
     BufferDirection {
         /// Index of the queue.
@@ -87,8 +88,8 @@ pub enum Violation {
         /// Head of the chain.
         head: u16,
     },
-    /// Section 5.1.6: a chain holds at least the header.
-    #[error("queue {queue}: chain {head}: {len} bytes cannot hold the network header")]
+    /// Sections 5.1.6 and 5.2.6: a chain holds at least the header.
+    #[error("queue {queue}: chain {head}: {len} bytes cannot hold the header")]
     HeaderDoesNotFit {
         /// Index of the queue.
         queue: u16,
@@ -96,6 +97,22 @@ pub enum Violation {
         head: u16,
         /// Length of the chain in bytes.
         len: u64,
+    },
+    /// Section 5.2.6: the last byte of a disk request is the device's, for the status.
+    #[error("queue {queue}: chain {head}: no byte for the status")]
+    StatusDoesNotFit {
+        /// Index of the queue.
+        queue: u16,
+        /// Head of the chain.
+        head: u16,
+    },
+    /// Section 2.7.13: a chain is the device's until it is in the used ring.
+    #[error("queue {queue}: chain {head} made available while the device has it")]
+    ChainInUse {
+        /// Index of the queue.
+        queue: u16,
+        /// Head of the chain.
+        head: u16,
     },
     /// A ring cannot be read or written.
     #[error("queue {queue}: cannot access its rings")]

@@ -1,13 +1,19 @@
-//! A small virtio-net driver and a machine for it: what a guest does, in test code.
+//! A machine and the common part of its virtio drivers: what a guest does, in test code.
 
-use devices::{Context, Output, Platform, PlatformConfig};
+use devices::{Context, DiskConfig, Output, Platform, PlatformConfig, Violation};
 use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
 
 pub const RAM_SIZE: usize = 0x10_0000;
 pub const NET_BASE: u64 = 0xd000_0000;
-pub const NET_VECTOR: u8 = 0x28;
+pub const NET: u8 = 0;
+pub const RNG: u8 = 1;
+pub const DISK: u8 = 2;
+pub const READONLY_DISK: u8 = 3;
+/// Size of both disks.
+pub const DISK_SECTORS: u64 = 1 << 20;
 pub const MAC: [u8; 6] = [0x52, 0x54, 0, 0x12, 0x34, 0x56];
 
+/// The network device's queues, and where the rings of queues are.
 pub const RX: usize = 0;
 pub const TX: usize = 1;
 
@@ -46,40 +52,49 @@ pub mod register {
 }
 use register::*;
 
+pub use crate::rings::{available, table, used};
+
 pub struct Machine {
+    /// The virtio slot that the driver drives.
+    pub slot: u8,
     pub platform: Platform,
     pub memory: GuestMemoryMmap<()>,
     pub outputs: Vec<Output>,
     pub now_ns: u64,
     pub queue_size: u16,
-    pub available: [u16; 2],
+    pub available: [u16; 5],
 }
 
 impl Machine {
     pub fn new() -> Self {
-        let config = PlatformConfig { net_mac: Some(MAC), wall_base_ns: 1_700_000_000_000_000_000 };
+        let disk = |readonly, id: &str| DiskConfig { sectors: DISK_SECTORS, readonly, id: id.into() };
+        let disks = vec![disk(false, "first"), disk(true, "second")];
+        let config = PlatformConfig { net_mac: Some(MAC), disks, wall_base_ns: 1_700_000_000_000_000_000 };
         let mut machine = Machine {
+            slot: NET,
             platform: Platform::new(&config),
             memory: GuestMemoryMmap::from_ranges(&[(GuestAddress(0), RAM_SIZE)]).unwrap(),
             outputs: Vec::new(),
             now_ns: 0,
             queue_size: 16,
-            available: [0; 2],
+            available: [0; 5],
         };
         machine.out(0x510, 0);
         machine
     }
 
-    /// A machine whose driver is ready, with `features` besides version 1.
+    /// A machine whose network driver is ready, with `features` besides version 1.
     pub fn started(features: u64) -> Self {
         let mut machine = Machine::new();
         machine.start(features);
         machine
     }
 
+    /// Gets the driver of `slot` ready.
     pub fn start(&mut self, features: u64) {
         self.negotiate(features);
-        for queue in [RX, TX] {
+        let queues = if self.slot == NET { 2 } else { 1 };
+        for queue in 0..queues {
             self.set_up_queue(queue);
             self.write(QUEUE_READY, 1);
         }
@@ -100,13 +115,19 @@ impl Machine {
 
     /// Writes the registers of `queue` but does not enable it; clears its rings.
     pub fn set_up_queue(&mut self, queue: usize) {
-        self.available[queue] = 0;
-        self.memory.write_slice(&[0; 0x6000], GuestAddress(table(queue))).unwrap();
+        let ring = self.ring(queue);
+        self.available[ring] = 0;
+        self.memory.write_slice(&[0; 0x6000], GuestAddress(table(ring))).unwrap();
         self.write(QUEUE_SEL, queue as u32);
         self.write(QUEUE_NUM, self.queue_size.into());
-        self.write(QUEUE_DESC_LOW, table(queue) as u32);
-        self.write(QUEUE_DRIVER_LOW, available(queue) as u32);
-        self.write(QUEUE_DEVICE_LOW, used(queue) as u32);
+        self.write(QUEUE_DESC_LOW, table(ring) as u32);
+        self.write(QUEUE_DRIVER_LOW, available(ring) as u32);
+        self.write(QUEUE_DEVICE_LOW, used(ring) as u32);
+    }
+
+    /// Where the rings of a queue are: behind those of the slots before.
+    pub fn ring(&self, queue: usize) -> usize {
+        usize::from(self.slot) + usize::from(self.slot != NET) + queue
     }
 
     pub fn context<R>(&mut self, action: impl FnOnce(&mut Platform, &mut Context) -> R) -> R {
@@ -115,13 +136,31 @@ impl Machine {
     }
 
     pub fn write(&mut self, register: u64, value: u32) {
-        self.context(|platform, ctx| platform.mmio_write(ctx, NET_BASE + register, &value.to_le_bytes()));
+        let gpa = self.base() + register;
+        self.context(|platform, ctx| platform.mmio_write(ctx, gpa, &value.to_le_bytes()));
     }
 
     pub fn read(&mut self, register: u64) -> u32 {
-        let mut data = [0; 4];
-        self.context(|platform, ctx| platform.mmio_read(ctx, NET_BASE + register, &mut data));
+        let (mut data, gpa) = ([0; 4], self.base() + register);
+        self.context(|platform, ctx| platform.mmio_read(ctx, gpa, &mut data));
         u32::from_le_bytes(data)
+    }
+
+    fn base(&self) -> u64 {
+        NET_BASE + u64::from(self.slot) * 0x1000
+    }
+
+    /// The features that the device offers.
+    pub fn offered(&mut self) -> u64 {
+        let mut half = |select| {
+            self.write(DEVICE_FEATURES_SEL, select);
+            u64::from(self.read(DEVICE_FEATURES))
+        };
+        half(0) | half(1) << 32
+    }
+
+    pub fn violation(&self) -> Option<&Violation> {
+        self.platform.violation(self.slot)
     }
 
     pub fn out(&mut self, port: u16, value: u32) {
@@ -145,53 +184,6 @@ impl Machine {
 
     pub fn notify(&mut self, queue: usize) {
         self.write(QUEUE_NOTIFY, queue as u32);
-    }
-
-    pub fn descriptor(&mut self, table: u64, index: u16, (address, len, flags, next): (u64, u32, u16, u16)) {
-        let at = table + u64::from(index) * 16;
-        self.memory.write_obj(address, GuestAddress(at)).unwrap();
-        self.memory.write_obj(len, GuestAddress(at + 8)).unwrap();
-        self.memory.write_obj(flags, GuestAddress(at + 12)).unwrap();
-        self.memory.write_obj(next, GuestAddress(at + 14)).unwrap();
-    }
-
-    /// Makes the chain that starts with descriptor `head` available.
-    pub fn offer(&mut self, queue: usize, head: u16) {
-        let at = available(queue) + 4 + u64::from(self.available[queue] % self.queue_size) * 2;
-        self.memory.write_obj(head, GuestAddress(at)).unwrap();
-        self.set_available(queue, self.available[queue].wrapping_add(1));
-    }
-
-    pub fn set_available(&mut self, queue: usize, index: u16) {
-        self.available[queue] = index;
-        self.memory.write_obj(index, GuestAddress(available(queue) + 2)).unwrap();
-    }
-
-    pub fn set_available_flags(&mut self, queue: usize, flags: u16) {
-        self.memory.write_obj(flags, GuestAddress(available(queue))).unwrap();
-    }
-
-    /// Index in the used ring at which the driver wants an interrupt (with EVENT_IDX).
-    pub fn set_used_event(&mut self, queue: usize, index: u16) {
-        let at = available(queue) + 4 + u64::from(self.queue_size) * 2;
-        self.memory.write_obj(index, GuestAddress(at)).unwrap();
-    }
-
-    /// Index in the available ring at which the device wants a notification (with EVENT_IDX).
-    pub fn available_event(&self, queue: usize) -> u16 {
-        let at = used(queue) + 4 + u64::from(self.queue_size) * 8;
-        self.memory.read_obj(GuestAddress(at)).unwrap()
-    }
-
-    /// Everything in the used ring since it was set up: head and length.
-    pub fn used(&self, queue: usize) -> Vec<(u32, u32)> {
-        let index: u16 = self.memory.read_obj(GuestAddress(used(queue) + 2)).unwrap();
-        let entry = |at: u16| {
-            let address = used(queue) + 4 + u64::from(at % self.queue_size) * 8;
-            let [head, len]: [u32; 2] = self.memory.read_obj(GuestAddress(address)).unwrap();
-            (head, len)
-        };
-        (0..index).map(entry).collect()
     }
 
     /// Puts a header and `frame` at `address` and makes them available in one descriptor.
@@ -221,25 +213,13 @@ impl Machine {
         self.outputs.drain(..).map(frame).collect()
     }
 
-    /// Whether the network device's line fired since this was last asked.
+    /// Whether the device's line fired since this was last asked.
     pub fn interrupted(&mut self) -> bool {
         let vector = self.platform.pending_vector();
         vector.inspect(|vector| self.platform.acknowledge_interrupt(*vector));
-        assert!([None, Some(NET_VECTOR)].contains(&vector), "unexpected interrupt {vector:x?}");
+        assert!([None, Some(0x28 + self.slot)].contains(&vector), "unexpected interrupt {vector:x?}");
         vector.is_some()
     }
-}
-
-pub fn table(queue: usize) -> u64 {
-    0x1_0000 * (queue as u64 + 1)
-}
-
-pub fn available(queue: usize) -> u64 {
-    table(queue) + 0x2000
-}
-
-pub fn used(queue: usize) -> u64 {
-    table(queue) + 0x4000
 }
 
 /// A frame of `len` bytes that differs from those of other seeds.

@@ -66,7 +66,7 @@ fn frames_of_impossible_length_are_dropped_and_their_buffers_given_back() {
     assert!(machine.sent().is_empty());
     assert_eq!(machine.used(TX).len(), 4);
     assert_eq!(machine.platform.counters().sent_frames_dropped, 4);
-    assert_eq!(machine.platform.net_violation(), None);
+    assert_eq!(machine.violation(), None);
 }
 
 #[test]
@@ -120,7 +120,7 @@ fn frames_without_a_buffer_are_dropped_and_counted() {
     }
     assert_eq!(machine.platform.counters().received_frames_dropped, 6);
     assert_eq!(machine.platform.net_receive_room(&machine.memory), 1);
-    assert_eq!(machine.platform.net_violation(), None);
+    assert_eq!(machine.violation(), None);
 }
 
 #[test]

@@ -9,7 +9,7 @@ const BUFFER: u64 = 0x8_0000;
 /// The device stopped and said so, and works again after a reset.
 #[track_caller]
 fn assert_violated(machine: &mut Machine, is_expected: impl Fn(&Violation) -> bool) {
-    let violation = machine.platform.net_violation().expect("the device must need a reset").clone();
+    let violation = machine.violation().expect("the device must need a reset").clone();
     assert!(is_expected(&violation), "{violation}");
     assert_eq!(machine.read(register::STATUS), DRIVER_OK | NEEDS_RESET);
     assert_ne!(machine.read(register::INTERRUPT_STATUS) & 2, 0);
@@ -173,7 +173,7 @@ fn one_notification_sends_no_more_than_the_queue_holds() {
     machine.write(register::QUEUE_READY, 1);
     machine.write(register::STATUS, DRIVER_OK);
     let mut state = machine.platform.save();
-    state.net.as_mut().unwrap().transport.queues[TX].next = Some((65520, 65520));
+    state.virtio.net.as_mut().unwrap().transport.queues[TX].next = Some((65520, 65520));
     machine.platform = Platform::restore(&state, &machine.memory).unwrap();
 
     machine.memory_write(available + 4, &[1, 0]);

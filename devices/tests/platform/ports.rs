@@ -83,6 +83,17 @@ fn string_output_of_wide_items() {
 }
 
 #[test]
+fn kernel_entry_clock_is_an_exit_and_nothing_else() {
+    let mut machine = Machine::new();
+    let state = machine.platform.save();
+    machine.context(|platform, ctx| platform.pio_write(ctx, 0x550, 1, &[0xff]));
+    assert_eq!((machine.platform.save(), machine.outputs.len()), (state, 0));
+    machine.out(0x550, 1);
+    assert_eq!(machine.input(0x550), u32::MAX);
+    assert_eq!(machine.platform.counters().unassigned_accesses, 2, "it is 8 bits wide and not read");
+}
+
+#[test]
 fn ports_without_a_device_or_of_another_width_read_all_ones() {
     let mut machine = Machine::new();
     let mut read = |port: u16, size: u8, len: usize| {

@@ -15,8 +15,8 @@ fn number(name: &str) -> Option<u64> {
     Some(text.parse().unwrap_or_else(|_| panic!("{name}={text} is not a number")))
 }
 
-#[test]
-fn machines_given_the_same_stay_the_same() {
+/// Runs `body` on random input behind `start`; the sums of what came about.
+fn run(start: &[u8], body: fn(&[u8]) -> Coverage) -> (u64, Coverage) {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
     let seed = number("DEVICES_SEED").unwrap_or(now.as_nanos() as u64);
     let cases = number("DEVICES_CASES").unwrap_or(500);
@@ -28,21 +28,37 @@ fn machines_given_the_same_stay_the_same() {
         ..Config::default()
     };
     let total = Cell::new(Coverage::default());
-    let run = TestRunner::new(config).run(&vec(any::<u8>(), 0..8192), |mut data| {
-        // The first operation is an orderly start with queues of 16 and no optional features.
-        data.splice(0..0, [0, 4, 0, 1]);
-        let (sum, case) = (total.get(), fuzz::virtio_net(&data));
-        total.set(Coverage {
-            sent: sum.sent + case.sent,
-            received: sum.received + case.received,
-            violations: sum.violations + case.violations,
-            restores: sum.restores + case.restores,
-        });
+    let result = TestRunner::new(config).run(&vec(any::<u8>(), 0..8192), |mut data| {
+        data.splice(0..0, start.iter().copied());
+        total.set(total.get() + body(&data));
         Ok(())
     });
-    run.unwrap_or_else(|error| panic!("DEVICES_SEED={seed} DEVICES_CASES={cases}: {error}"));
-    let Coverage { sent, received, violations, restores } = total.get();
+    result.unwrap_or_else(|error| panic!("DEVICES_SEED={seed} DEVICES_CASES={cases}: {error}"));
     println!("{:?}", total.get());
-    let reached = [sent, received, violations, restores].iter().all(|count| *count >= cases);
-    assert!(cases < 100 || reached, "the inputs do not reach what they are for: {:?}", total.get());
+    (cases, total.get())
+}
+
+#[track_caller]
+fn assert_reached(cases: u64, counts: &[u64]) {
+    let reached = counts.iter().all(|count| *count >= cases);
+    assert!(cases < 100 || reached, "the inputs do not reach what they are for: {counts:?}");
+}
+
+/// The first operation is an orderly start with queues of 16.
+#[test]
+fn machines_given_the_same_stay_the_same() {
+    let (cases, total) = run(&[0, 4, 0, 1], fuzz::virtio_net);
+    assert_reached(cases, &[total.sent, total.received, total.violations, total.restores]);
+}
+
+/// The first operation is an orderly start with queues of 256.
+#[test]
+fn disks_given_the_same_stay_the_same() {
+    let (cases, total) = run(&[0, 8, 0, 1, 1], fuzz::virtio_blk);
+    let Coverage { disk_requests, disk_answers, disk_answers_ignored, entropy, violations, restores, .. } =
+        total;
+    assert_reached(
+        cases,
+        &[disk_requests, disk_answers, disk_answers_ignored, entropy, violations, restores],
+    );
 }

@@ -5,8 +5,8 @@ use serde::de::DeserializeOwned;
 use thiserror::Error;
 
 use super::{
-    Diverged, End, Hello, MAX_CMDLINE, MAX_KERNEL, MAX_NAME, MAX_REASON, MAX_REPORT, MAX_TEXT, Manifest,
-    Refuse, Registers, Report, Shape, Welcome,
+    Diverged, End, Hello, MAX_CMDLINE, MAX_DISKS, MAX_KERNEL, MAX_NAME, MAX_REASON, MAX_REPORT, MAX_TEXT,
+    Manifest, Refuse, Registers, Report, Shape, Welcome,
 };
 use crate::frame::FrameKind;
 
@@ -22,6 +22,18 @@ pub enum MessageError {
         field: &'static str,
         /// That field's length, in bytes.
         len: usize,
+        /// The bound.
+        max: usize,
+    },
+    /// A list over its bound.
+    #[error("{kind:?}: {count} {field}, at most {max} expected")]
+    TooMany {
+        /// The message.
+        kind: FrameKind,
+        /// Its field.
+        field: &'static str,
+        /// That field's length.
+        count: usize,
         /// The bound.
         max: usize,
     },
@@ -58,16 +70,16 @@ pub trait Message: Serialize + DeserializeOwned {
     /// The kind of frame it travels in.
     const KIND: FrameKind;
 
-    /// Checks the bounds of its texts.
+    /// Checks the bounds of its texts and lists.
     ///
     /// # Errors
-    /// [`MessageError::TooLong`].
+    /// [`MessageError::TooLong`], [`MessageError::TooMany`].
     fn check(&self) -> Result<(), MessageError>;
 
     /// The body of a frame of kind [`Message::KIND`].
     ///
     /// # Errors
-    /// [`MessageError::TooLong`].
+    /// Those of [`Message::check`].
     fn encode(&self) -> Result<Vec<u8>, MessageError> {
         self.check()?;
         postcard::to_stdvec(self).map_err(|error| MessageError::Malformed { kind: Self::KIND, error })
@@ -155,6 +167,10 @@ impl Message for Report {
 }
 
 fn check_shape(kind: FrameKind, shape: &Shape) -> Result<(), MessageError> {
+    let count = shape.disks.len();
+    if count > MAX_DISKS {
+        return Err(MessageError::TooMany { kind, field: "disks", count, max: MAX_DISKS });
+    }
     check_text(kind, "kernel", &shape.kernel, MAX_KERNEL)?;
     check_text(kind, "cmdline", &shape.cmdline, MAX_CMDLINE)
 }

@@ -4,11 +4,13 @@ use thiserror::Error;
 use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
 
 use super::wire::{
-    EVENT_CONSOLE_INPUT, EVENT_NET_FRAME, EventHeader, FLAG_REGISTERS, PREFIX_LEN, Prefix, REGISTER_MASK,
-    STEP_HEADER_LEN, StepHeader,
+    DISK_HEADER_LEN, DiskHeader, EventHeader, FLAG_ENTRIES, FLAG_REGISTERS, PREFIX_LEN, Prefix,
+    REGISTER_MASK, STEP_HEADER_LEN, StepHeader,
 };
 use super::{ExitKind, REGISTER_COUNT, REGISTER_NAMES, Step, UnknownExitKind};
-use crate::event::{Event, MAX_EVENTS_PER_STEP};
+use crate::event::{
+    ENTROPY_SLOT, Event, EventKind, MAX_DISK_DATA, MAX_DISK_STATUS, MAX_EVENT_PAYLOAD, MAX_EVENTS_PER_STEP,
+};
 use crate::position::Position;
 
 /// The contents of a `Steps` frame: at least one step, at consecutive positions.
@@ -88,9 +90,33 @@ pub enum StepProblem {
     /// The kind of an event.
     #[error("unknown event kind {0}")]
     EventKind(u8),
-    /// Console input for another slot than 0.
-    #[error("console input names slot {0}, 0 expected")]
-    ConsoleSlot(u8),
+    /// An event of a device that has only one place, with another.
+    #[error("an event of kind {kind} names slot {found}, {expected} expected")]
+    Slot {
+        /// The event's kind.
+        kind: u8,
+        /// The slot it names.
+        found: u8,
+        /// The slot of its device.
+        expected: u8,
+    },
+    /// A payload over the bound of its kind.
+    #[error("a payload of {len} bytes, at most {max} expected")]
+    TooLong {
+        /// Its length.
+        len: usize,
+        /// The bound.
+        max: usize,
+    },
+    /// A disk's answer that is too short for its id and status.
+    #[error("a disk's answer of {0} bytes, at least {DISK_HEADER_LEN} expected")]
+    DiskLength(usize),
+    /// A disk's answer with a status that there is not.
+    #[error("status {0} of a disk, at most {MAX_DISK_STATUS} expected")]
+    DiskStatus(u8),
+    /// A count of kernel entries at an exit that is no port's.
+    #[error("a {0:?} exit with a count of kernel entries")]
+    EntriesWithoutPort(ExitKind),
     /// Registers this version does not have.
     #[error("unknown registers in mask {0:#010x}")]
     RegisterMask(u32),
@@ -149,30 +175,61 @@ impl<'a> StepDecoder<'a> {
     fn step(&mut self) -> Result<Step, StepProblem> {
         let header: StepHeader = self.read()?;
         let exit = ExitKind::try_from(header.exit)?;
-        if header.flags & !FLAG_REGISTERS != 0 {
+        let has = |flag| header.flags & flag != 0;
+        if has(!(FLAG_REGISTERS | FLAG_ENTRIES)) {
             return Err(StepProblem::Flags(header.flags));
+        }
+        if has(FLAG_ENTRIES) && exit != ExitKind::Pio {
+            return Err(StepProblem::EntriesWithoutPort(exit));
         }
         let event_count = header.event_count.get();
         if usize::from(event_count) > MAX_EVENTS_PER_STEP {
             return Err(StepProblem::TooManyEvents(event_count));
         }
 
+        let entries = if has(FLAG_ENTRIES) { Some(self.number()?) } else { None };
         let events = (0..event_count).map(|_| self.event()).collect::<Result<Vec<_>, _>>()?;
-        let registers =
-            if header.flags & FLAG_REGISTERS != 0 { Some(Box::new(self.registers()?)) } else { None };
-        Ok(Step { time_ns: header.time_ns.get(), exit, digest: header.digest.get(), events, registers })
+        let registers = if has(FLAG_REGISTERS) { Some(Box::new(self.registers()?)) } else { None };
+        let (time_ns, digest) = (header.time_ns.get(), header.digest.get());
+        Ok(Step { time_ns, exit, digest, entries, events, registers })
     }
 
     fn event(&mut self) -> Result<Event, StepProblem> {
-        let header: EventHeader = self.read()?;
-        match (header.kind, header.slot) {
-            (EVENT_NET_FRAME, slot) => {
-                Ok(Event::NetFrame { slot, frame: self.take(header.len.get().into())?.to_vec() })
+        let EventHeader { kind: found, slot, len } = self.read()?;
+        let kind = EventKind::from_wire(found).ok_or(StepProblem::EventKind(found))?;
+        let only_slot = |expected| match slot == expected {
+            true => Ok(()),
+            false => Err(StepProblem::Slot { kind: found, found: slot, expected }),
+        };
+        let len = len.get() as usize;
+        match kind {
+            EventKind::NetFrame => Ok(Event::NetFrame { slot, frame: self.payload(len, MAX_EVENT_PAYLOAD)? }),
+            EventKind::ConsoleInput => {
+                only_slot(0)?;
+                Ok(Event::ConsoleInput(self.payload(len, MAX_EVENT_PAYLOAD)?))
             }
-            (EVENT_CONSOLE_INPUT, 0) => Ok(Event::ConsoleInput(self.take(header.len.get().into())?.to_vec())),
-            (EVENT_CONSOLE_INPUT, slot) => Err(StepProblem::ConsoleSlot(slot)),
-            (kind, _) => Err(StepProblem::EventKind(kind)),
+            EventKind::DiskDone => self.disk_done(slot, len),
+            EventKind::Entropy => {
+                only_slot(ENTROPY_SLOT)?;
+                Ok(Event::Entropy { bytes: self.payload(len, MAX_EVENT_PAYLOAD)? })
+            }
         }
+    }
+
+    fn disk_done(&mut self, slot: u8, len: usize) -> Result<Event, StepProblem> {
+        let data_len = len.checked_sub(DISK_HEADER_LEN).ok_or(StepProblem::DiskLength(len))?;
+        let DiskHeader { id, status } = self.read()?;
+        if status > MAX_DISK_STATUS {
+            return Err(StepProblem::DiskStatus(status));
+        }
+        Ok(Event::DiskDone { slot, id: id.get(), status, data: self.payload(data_len, MAX_DISK_DATA)? })
+    }
+
+    fn payload(&mut self, len: usize, max: usize) -> Result<Vec<u8>, StepProblem> {
+        if len > max {
+            return Err(StepProblem::TooLong { len, max });
+        }
+        self.take(len).map(<[u8]>::to_vec)
     }
 
     fn registers(&mut self) -> Result<[u64; REGISTER_COUNT], StepProblem> {
@@ -181,13 +238,17 @@ impl<'a> StepDecoder<'a> {
             return Err(StepProblem::RegisterMask(mask));
         }
         for index in (0..REGISTER_COUNT).filter(|index| mask & (1 << index) != 0) {
-            let value = self.read::<zerocopy::little_endian::U64>()?.get();
+            let value = self.number()?;
             if value == self.registers[index] {
                 return Err(StepProblem::UnchangedRegister(REGISTER_NAMES[index]));
             }
             self.registers[index] = value;
         }
         Ok(self.registers)
+    }
+
+    fn number(&mut self) -> Result<u64, StepProblem> {
+        Ok(self.read::<zerocopy::little_endian::U64>()?.get())
     }
 
     fn read<T: FromBytes + KnownLayout + Immutable + Unaligned>(&mut self) -> Result<T, StepProblem> {

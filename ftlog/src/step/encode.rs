@@ -4,11 +4,11 @@ use thiserror::Error;
 use zerocopy::IntoBytes;
 
 use super::wire::{
-    EVENT_CONSOLE_INPUT, EVENT_HEADER_LEN, EVENT_NET_FRAME, EventHeader, FLAG_REGISTERS, PREFIX_LEN, Prefix,
-    STEP_HEADER_LEN, StepHeader,
+    DISK_HEADER_LEN, DiskHeader, EVENT_HEADER_LEN, EventHeader, FLAG_ENTRIES, FLAG_REGISTERS, PREFIX_LEN,
+    Prefix, STEP_HEADER_LEN, StepHeader,
 };
-use super::{REGISTER_COUNT, StepRef};
-use crate::event::{Event, MAX_EVENT_PAYLOAD, MAX_EVENTS_PER_STEP};
+use super::{ExitKind, REGISTER_COUNT, StepRef};
+use crate::event::{Event, MAX_DISK_STATUS, MAX_EVENTS_PER_STEP};
 use crate::frame::MAX_BODY;
 use crate::position::Position;
 
@@ -23,8 +23,8 @@ pub enum EncodeError {
         /// Its events.
         count: usize,
     },
-    /// An event longer than [`MAX_EVENT_PAYLOAD`].
-    #[error("step {position}, event {index}: {len} bytes, at most {MAX_EVENT_PAYLOAD} fit in one event")]
+    /// An event longer than [`Event::max_payload`].
+    #[error("step {position}, event {index}: {len} bytes, at most {max} fit in such an event")]
     EventTooLong {
         /// The step.
         position: Position,
@@ -32,6 +32,26 @@ pub enum EncodeError {
         index: usize,
         /// That event's payload, in bytes.
         len: usize,
+        /// The bound.
+        max: usize,
+    },
+    /// A disk's answer with a status over [`MAX_DISK_STATUS`].
+    #[error("step {position}, event {index}: status {status} of a disk, at most {MAX_DISK_STATUS} expected")]
+    DiskStatus {
+        /// The step.
+        position: Position,
+        /// Which of its events.
+        index: usize,
+        /// The status.
+        status: u8,
+    },
+    /// A count of kernel entries at an exit that is no port's.
+    #[error("step {position}: a {exit:?} exit with a count of kernel entries")]
+    EntriesWithoutPort {
+        /// The step.
+        position: Position,
+        /// Its exit.
+        exit: ExitKind,
     },
     /// The step alone is longer than a frame: the recorder has to spread its events over several steps.
     #[error("step {position}: {len} bytes, longer than a frame's {MAX_BODY}")]
@@ -78,20 +98,25 @@ impl StepEncoder {
     /// [`EncodeError`]; the encoder is then as it was.
     pub fn push(&mut self, step: StepRef<'_>) -> Result<Position, EncodeError> {
         let position = self.next_position();
+        if step.entries.is_some() && step.exit != ExitKind::Pio {
+            return Err(EncodeError::EntriesWithoutPort { position, exit: step.exit });
+        }
         let mask = step.registers.map(|registers| changed(&self.registers, registers));
-        self.check_room(
-            position,
-            events_len(position, step.events)? + STEP_HEADER_LEN + registers_len(mask),
-        )?;
+        let entries_len = step.entries.map_or(0, |_| size_of::<u64>());
+        let events_len = events_len(position, step.events)?;
+        self.check_room(position, STEP_HEADER_LEN + entries_len + events_len + registers_len(mask))?;
 
         let header = StepHeader {
             time_ns: step.time_ns.into(),
             digest: step.digest.into(),
             exit: step.exit as u8,
-            flags: if mask.is_some() { FLAG_REGISTERS } else { 0 },
+            flags: flag(mask.is_some(), FLAG_REGISTERS) | flag(step.entries.is_some(), FLAG_ENTRIES),
             event_count: (step.events.len() as u16).into(),
         };
         self.body.extend_from_slice(header.as_bytes());
+        if let Some(entries) = step.entries {
+            self.body.extend_from_slice(&entries.to_le_bytes());
+        }
         for event in step.events {
             self.put_event(event);
         }
@@ -180,14 +205,14 @@ impl StepEncoder {
     }
 
     fn put_event(&mut self, event: &Event) {
-        let (kind, slot) = match event {
-            Event::NetFrame { slot, .. } => (EVENT_NET_FRAME, *slot),
-            Event::ConsoleInput(_) => (EVENT_CONSOLE_INPUT, 0),
-        };
-        let payload = event.payload();
-        let header = EventHeader { kind, slot, len: (payload.len() as u16).into() };
+        let len = (event_len(event) - EVENT_HEADER_LEN) as u32;
+        let header = EventHeader { kind: event.kind() as u8, slot: event.slot(), len: len.into() };
         self.body.extend_from_slice(header.as_bytes());
-        self.body.extend_from_slice(payload);
+        if let Event::DiskDone { id, status, .. } = event {
+            let header = DiskHeader { id: (*id).into(), status: *status };
+            self.body.extend_from_slice(header.as_bytes());
+        }
+        self.body.extend_from_slice(event.payload());
     }
 
     fn put_registers(&mut self, registers: &[u64; REGISTER_COUNT], mask: u32) {
@@ -208,13 +233,28 @@ fn events_len(position: Position, events: &[Event]) -> Result<usize, EncodeError
     }
     let mut total = 0;
     for (index, event) in events.iter().enumerate() {
-        let len = event.payload().len();
-        if len > MAX_EVENT_PAYLOAD {
-            return Err(EncodeError::EventTooLong { position, index, len });
+        let (len, max) = (event.payload().len(), event.max_payload());
+        if len > max {
+            return Err(EncodeError::EventTooLong { position, index, len, max });
         }
-        total += EVENT_HEADER_LEN + len;
+        if let Event::DiskDone { status, .. } = *event
+            && status > MAX_DISK_STATUS
+        {
+            return Err(EncodeError::DiskStatus { position, index, status });
+        }
+        total += event_len(event);
     }
     Ok(total)
+}
+
+/// The encoded length of one event, in bytes.
+fn event_len(event: &Event) -> usize {
+    let disk = if matches!(event, Event::DiskDone { .. }) { DISK_HEADER_LEN } else { 0 };
+    EVENT_HEADER_LEN + disk + event.payload().len()
+}
+
+fn flag(set: bool, flag: u8) -> u8 {
+    if set { flag } else { 0 }
 }
 
 fn registers_len(mask: Option<u32>) -> usize {

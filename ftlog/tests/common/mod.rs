@@ -13,6 +13,10 @@ pub fn shape() -> Shape {
         memory_mib: 64,
         cpus: 1,
         net_mac: Some([2, 0, 0, 0x4d, 0, 1]),
+        disks: vec![
+            DiskShape { sectors: 1 << 24, readonly: false, mode: DiskMode::Replicated },
+            DiskShape { sectors: 2048, readonly: true, mode: DiskMode::Shared },
+        ],
         kernel: "builtin:kv".into(),
         cmdline: "ip=10.77.0.2/24 port=6379".into(),
     }
@@ -39,6 +43,7 @@ pub fn hello() -> Hello {
         shape: shape(),
         cpu_table: 0x0123_4567_89ab_cdef,
         holder: "host-a/4711".into(),
+        lease_ns: 100_000_000,
     }
 }
 
@@ -71,6 +76,14 @@ pub fn report() -> Report {
     Report { json: r#"{"role":"secondary"}"#.into() }
 }
 
+pub fn digests() -> DiskDigests {
+    DiskDigests { disk: 1, first: 0x0102_0304, digests: vec![7, u128::MAX - 1] }
+}
+
+pub fn block() -> DiskBlock<'static> {
+    DiskBlock { disk: 1, block: 0x0102_0305, data: b"what the block should hold" }
+}
+
 pub fn ack() -> Ack {
     Ack {
         received: Position(1004),
@@ -84,21 +97,31 @@ pub fn heartbeat() -> Heartbeat {
     Heartbeat { position: Position(1004), released: Position(1001), time_ns: 5_000_400_000 }
 }
 
-/// Every kind of exit, every kind of event, registers and changes of registers.
+/// Every kind of exit, every kind of event, kernel entries, registers and changes of registers.
 pub fn steps() -> Vec<Step> {
     let registers = |rax: u64, rflags: u64| {
         let mut registers = [0; REGISTER_COUNT];
         (registers[0], registers[16], registers[17]) = (rax, 0xffff_8000_0000_1000, rflags);
         Some(Box::new(registers))
     };
-    let step = |time_ns, exit, digest| Step { time_ns, exit, digest, events: vec![], registers: None };
+    let step = |time_ns, exit, digest| Step {
+        time_ns,
+        exit,
+        digest,
+        entries: None,
+        events: vec![],
+        registers: None,
+    };
     vec![
-        step(5_000_000_100, ExitKind::Pio, 0xaabb_ccdd),
+        Step { entries: Some(0x0123_4567_89ab_cdef), ..step(5_000_000_100, ExitKind::Pio, 0xaabb_ccdd) },
         Step {
             events: vec![
                 Event::NetFrame { slot: 0, frame: vec![0xff; 14] },
                 Event::ConsoleInput(b"ls\n".to_vec()),
                 Event::NetFrame { slot: 7, frame: vec![] },
+                Event::DiskDone { slot: 2, id: 0x0102_0304_0506_0708, status: 0, data: vec![0x5a; 512] },
+                Event::DiskDone { slot: 3, id: 9, status: 2, data: vec![] },
+                Event::Entropy { bytes: vec![4; 16] },
             ],
             registers: registers(5, 0x202),
             ..step(5_000_100_000, ExitKind::Mmio, 1)
@@ -152,6 +175,7 @@ pub fn primary() -> Parts {
         (FrameKind::Registers, Registers { position: Position(7), registers: None }.encode().unwrap()),
         (FrameKind::Query, vec![]),
         (FrameKind::Fail, vec![]),
+        (FrameKind::DiskBlock, block().encode()),
         (FrameKind::Detach, vec![]),
     ]
 }
@@ -160,6 +184,7 @@ pub fn primary() -> Parts {
 pub fn secondary() -> Parts {
     vec![
         (FrameKind::Welcome, welcome().encode().unwrap()),
+        (FrameKind::DiskDigests, digests().encode()),
         (FrameKind::SeedHeld, vec![]),
         (FrameKind::Ack, ack().encode().to_vec()),
         (FrameKind::Report, report().encode().unwrap()),

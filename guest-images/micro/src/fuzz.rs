@@ -2,9 +2,9 @@
 
 use alloc::vec::Vec;
 
-use crate::command::{After, Context, MOST_REPLY_BYTES, execute};
-use crate::resp::{MOST_REQUEST_BYTES, Reply, parse};
-use crate::store::Store;
+use crate::kv::KeyValue;
+use crate::resp::{MOST_REPLY_BYTES, MOST_REQUEST_BYTES, Reply, parse};
+use crate::server::{After, Occasion, Service};
 
 /// Memory of the store under test: small, so that it fills up.
 const STORE_BYTES: usize = 64 * 1024;
@@ -14,7 +14,7 @@ const STORE_BYTES: usize = 64 * 1024;
 /// # Panics
 /// When a reply or the store is larger than it may be, or the parser wants more than a request's bytes.
 pub fn resp(data: &[u8]) {
-    let mut store = Store::new(STORE_BYTES).expect("the host has memory");
+    let mut kv = KeyValue::new(STORE_BYTES).expect("the host has memory");
     let mut rest = data;
     let mut buffer = Vec::new();
     let mut commands = 0;
@@ -25,12 +25,12 @@ pub fn resp(data: &[u8]) {
         };
         assert!(bytes > 0 && bytes <= MOST_REQUEST_BYTES);
         let now_ns = commands * 1_000_000;
-        let mut context = Context { store: &mut store, now_ns, wall_ns: now_ns, clients: 1, commands };
+        let occasion = Occasion { now_ns, wall_ns: now_ns, clients: 1, commands };
         buffer.clear();
-        let after = execute(&mut context, request, &mut Reply::to(&mut buffer));
+        let after = kv.execute(request, &occasion, &mut Reply::to(&mut buffer));
         assert!(buffer.len() <= MOST_REPLY_BYTES);
         assert!(buffer.is_empty() || buffer.ends_with(b"\r\n"));
-        assert!(store.used_bytes() <= store.limit_bytes());
+        assert!(kv.store().used_bytes() <= kv.store().limit_bytes());
         if after == After::Close {
             return;
         }

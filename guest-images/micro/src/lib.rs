@@ -1,5 +1,5 @@
-//! What the freestanding guests share: start-up and traps, the platform's devices, virtio-net, and the pieces of the
-//! key-value server.
+//! What the freestanding guests share: start-up and traps, the platform's devices, virtio-net and virtio-blk, and the
+//! pieces of the servers: one of keys in memory ([`kv`]), one of keys on a disk ([`ledger`]).
 //!
 //! A guest runs at privilege level 3 (CPL3) with I/O rights. CPL0 is a few dozen plain-integer instructions
 //! ([`arch`]): on some hosts KVM emulates every instruction there.
@@ -13,7 +13,10 @@ pub mod arch;
 pub mod cmdline;
 pub mod command;
 pub mod digest;
+pub mod frontend;
 pub mod fuzz;
+pub mod kv;
+pub mod ledger;
 pub mod platform;
 pub mod resp;
 pub mod server;

@@ -134,6 +134,7 @@ fn apply(action: &Action, before: &Value) -> Option<(Value, Reply)> {
             let length = i64::try_from(after.len()).ok()?;
             Some((Some(after.into()), Reply::Integer(length)))
         }
+        Action::Delete => Some((None, Reply::Integer(i64::from(before.is_some())))),
         Action::Incr => {
             let count: i64 = match before {
                 None => 0,

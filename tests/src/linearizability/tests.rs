@@ -76,6 +76,19 @@ fn values_are_those_last_written() {
 }
 
 #[test]
+fn a_deleted_key_is_gone_until_it_is_set_again() {
+    let delete = |invoked_ns, at_ns, count| {
+        operation(Action::Delete, invoked_ns, Some((at_ns, Reply::Integer(count))))
+    };
+    let gone = operation(Action::Get, 4, Some((5, Reply::Value(None))));
+    assert!(check(&[set(0, 1, "a"), delete(2, 3, 1), gone.clone(), append(6, 7, "b", 1)]).is_ok());
+    assert!(check(&[set(0, 1, "a"), delete(2, 3, 1), delete(4, 5, 0)]).is_ok());
+    assert!(check(&[set(0, 1, "a"), delete(2, 3, 0)]).is_err(), "it was there");
+    assert!(check(&[set(0, 1, "a"), delete(2, 3, 1), get(4, 5, "a")]).is_err(), "it came back");
+    assert!(check(&[set(0, 1, "a"), gone]).is_err(), "nobody deleted it");
+}
+
+#[test]
 fn concurrent_appends_have_one_order() {
     let appends = [append(0, 9, "a", 2), append(1, 8, "b", 1), append(2, 7, "c", 3)];
     let with = |read: &str| check(&[appends.as_slice(), &[get(10, 11, read)]].concat());
@@ -136,6 +149,11 @@ fn random_history(random: &mut Random, actions: u64, most: u64) -> Vec<Operation
             1 => {
                 value = text.clone();
                 (Action::Set(text), Reply::Status("OK".into()))
+            }
+            2 => {
+                let count = i64::from(!value.is_empty());
+                value.clear();
+                (Action::Delete, Reply::Integer(count))
             }
             _ => {
                 value.extend_from_slice(&text);

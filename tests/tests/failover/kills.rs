@@ -43,13 +43,15 @@ fn random_kills_lose_and_repeat_nothing() {
 
 /// Who was killed how often.
 #[derive(Debug, Default)]
-struct Tally {
+pub struct Tally {
     primaries: u32,
     secondaries: u32,
     while_seeding: u32,
 }
 
-fn blow(
+/// A kill, and the VM protected again. The primary or the secondary, and now and then the next secondary while it is
+/// seeded.
+pub fn blow(
     stage: &Stage,
     mut pair: Pair,
     load: &Load,

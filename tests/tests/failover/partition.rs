@@ -6,7 +6,7 @@ use anyhow::ensure;
 use ftvmm::{
     control::{Role, State},
     demo::{
-        client::Mix,
+        client::{Load, Mix},
         net,
         pair::{Member, Place},
         wait,
@@ -14,7 +14,7 @@ use ftvmm::{
 };
 use ftvmm_tests::{
     hosts::Hosts,
-    stage::{self, PATIENCE, Stage},
+    stage::{self, PATIENCE, Pair, Stage},
 };
 
 use super::{SOON, THINKING, TIMEOUT_MS};
@@ -57,15 +57,19 @@ fn hosts_that_vanish_with_their_wires_lose_nothing_acknowledged() {
     let hosts = OnceLock::new();
     let enter = || Hosts::enter().map(|made| drop(hosts.set(made)));
     stage::play_on(TIMEOUT_MS, enter, |stage| {
-        power_failures(stage, hosts.get().expect("the network is made"))
+        let (_pair, load) = power_failures(stage, hosts.get().expect("the network is made"))?;
+        stage::judge(load)?;
+        Ok(())
     });
 }
 
-fn power_failures(stage: &Stage, hosts: &Hosts) -> anyhow::Result<()> {
-    let (mut secondary, address) = stage.setup.secondary("b", hosts.b())?;
-    let mut primary = stage.setup.primary("a", hosts.a(), &address)?;
+/// Three power failures of the primary's host; gives what is left, protected, and the load that goes on.
+pub fn power_failures(stage: &Stage, hosts: &Hosts) -> anyhow::Result<(Pair, Load)> {
+    let (a, b) = (stage.equip(hosts.a()), stage.equip(hosts.b()));
+    let (mut secondary, mut address) = stage.setup.secondary("b", b)?;
+    let mut primary = stage.setup.primary("a", a, &address)?;
     let load = stage.load(Mix::Mixed, THINKING, 10)?;
-    for failed in [hosts.a(), hosts.b(), hosts.a()] {
+    for failed in [a, b, a] {
         primary.wait_protected()?;
         load.await_answers(50, PATIENCE)?;
         hosts.cut()?;
@@ -75,13 +79,14 @@ fn power_failures(stage: &Stage, hosts: &Hosts) -> anyhow::Result<()> {
         let takeover = secondary.wait_takeover()?;
         ensure!(takeover.reason.contains("nothing heard"), "{}", takeover.reason);
         hosts.heal()?;
-        let (next, address) = stage.setup.secondary(&stage.name("again"), failed)?;
+        let next;
+        (next, address) = stage.setup.secondary(&stage.name("again"), failed)?;
         secondary.protect(&address)?;
         (primary, secondary) = (secondary, next);
     }
+    primary.wait_protected()?;
     load.await_answers(50, PATIENCE)?;
-    stage::judge(load)?;
-    Ok(())
+    Ok((Pair { primary, secondary, address }, load))
 }
 
 /// Whether the primary goes on, once both have made up their minds.

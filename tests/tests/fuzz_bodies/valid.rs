@@ -1,9 +1,9 @@
 //! Input that is as it should be, to be changed.
 
 use ftlog::{
-    Ack, Diverged, End, Event, ExitKind, FrameKind, FrameWriter, Generation, Heartbeat, Hello, Manifest,
-    Message, PAGE_SIZE, Position, Purpose, REGISTER_COUNT, Refuse, Registers, Report, Shape, StateDigests,
-    StepEncoder, StepRef, VmId, Welcome, encode_page,
+    Ack, DiskBlock, DiskDigests, DiskMode, DiskShape, Diverged, End, Event, ExitKind, FrameKind, FrameWriter,
+    Generation, Heartbeat, Hello, Manifest, Message, PAGE_SIZE, Position, Purpose, REGISTER_COUNT, Refuse,
+    Registers, Report, Shape, StateDigests, StepEncoder, StepRef, VmId, Welcome, encode_page,
 };
 
 /// The body of a `Steps` frame.
@@ -13,13 +13,17 @@ pub fn steps() -> Vec<u8> {
         Event::NetFrame { slot: 0, frame: vec![0xab; 60] },
         Event::ConsoleInput(b"typed".to_vec()),
         Event::NetFrame { slot: 1, frame: Vec::new() },
+        Event::DiskDone { slot: 2, id: 5, status: 0, data: vec![0x5a; 40] },
+        Event::Entropy { bytes: vec![9; 8] },
     ];
     for (step, exit) in [ExitKind::Pio, ExitKind::Mmio, ExitKind::Halt, ExitKind::Msr].into_iter().enumerate()
     {
         let registers = [step as u64 * 3; REGISTER_COUNT];
         let registers = (step % 2 == 1).then_some(&registers);
-        let events = &events[..step];
-        let step = StepRef { time_ns: 1000 * step as u64, exit, digest: 0xdead_beef, events, registers };
+        let events = &events[step..step + 2];
+        let entries = (exit == ExitKind::Pio).then_some(77);
+        let time_ns = 1000 * step as u64;
+        let step = StepRef { time_ns, exit, digest: 0xdead_beef, entries, events, registers };
         encoder.push(step).expect("the step keeps its bounds");
     }
     encoder.take()
@@ -50,6 +54,7 @@ pub fn messages() -> Vec<Vec<u8>> {
         shape: shape(),
         cpu_table: 0x1234,
         holder: "somebody".into(),
+        lease_ns: 5,
     };
     let welcome = Welcome { software: "ftvmm".into(), window_bytes: 1 << 26, cpu_table: 0x1234 };
     let registers = Some([5; REGISTER_COUNT]);
@@ -67,6 +72,8 @@ pub fn messages() -> Vec<Vec<u8>> {
         ack.encode().to_vec(),
         Heartbeat { position: Position(9), released: Position(8), time_ns: 78 }.encode().to_vec(),
         pages(),
+        DiskDigests { disk: 1, first: 5, digests: vec![3; 4] }.encode(),
+        DiskBlock { disk: 1, block: 5, data: &[4; 40] }.encode(),
     ];
     (0..).zip(bodies).map(|(number, body)| [vec![number], body].concat()).collect()
 }
@@ -89,6 +96,7 @@ fn shape() -> Shape {
         memory_mib: 64,
         cpus: 1,
         net_mac: Some([2, 0, 0, 0, 0, 1]),
+        disks: vec![DiskShape { sectors: 64, readonly: true, mode: DiskMode::Shared }],
         kernel: "builtin:kv".into(),
         cmdline: "port=1".into(),
     }

@@ -5,7 +5,7 @@ use ftlog::{Event, ExitKind, FrameKind, Generation, Manifest, Message, Position,
 use ftvmm::{
     boot::Image,
     kvm::{Host, cpuid},
-    machine::{Machine, MachineError},
+    machine::{EntryClock, Machine, MachineError},
     snapshot::{self, Seed},
 };
 
@@ -29,7 +29,7 @@ pub struct Seen {
 /// A machine at power-on.
 pub fn boot(kernel: &str, cmdline: &str) -> Machine {
     let image = Image::open(kernel, None).unwrap();
-    let devices = PlatformConfig { net_mac: None, wall_base_ns: WALL_BASE_NS };
+    let devices = PlatformConfig { net_mac: None, disks: Vec::new(), wall_base_ns: WALL_BASE_NS };
     Machine::boot(&Host::open().unwrap(), MEMORY_MIB, &devices, &image, cmdline).unwrap()
 }
 
@@ -53,7 +53,7 @@ fn step_at(
     time: impl FnOnce(&Machine, bool) -> u64,
 ) -> Result<Seen, MachineError> {
     let reached = loop {
-        if let Some(reached) = machine.run_stretch()? {
+        if let Some(reached) = machine.run_stretch(EntryClock::Live)? {
             break reached;
         }
     };
@@ -83,6 +83,7 @@ pub fn copy(machine: &mut Machine) -> Machine {
         memory_mib: MEMORY_MIB,
         cpus: 1,
         net_mac: None,
+        disks: Vec::new(),
         kernel: String::new(),
         cmdline: String::new(),
     };

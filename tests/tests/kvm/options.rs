@@ -54,7 +54,7 @@ fn no_kernel_there() {
         return;
     }
     refused(&["--kernel", "/nowhere/vmlinux"], &["/nowhere/vmlinux", "No such file"]);
-    refused(&["--kernel", "builtin:none"], &["no built-in guest 'none'", "kv, interrupts"]);
+    refused(&["--kernel", "builtin:none"], &["no built-in guest 'none'", "kv, ledger, interrupts"]);
     let guest = Guest::of_code(&power_off(0));
     refused(&["--kernel", &guest.kernel(), "--initrd", "/nowhere/initrd"], &["/nowhere/initrd"]);
 }

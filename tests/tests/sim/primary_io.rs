@@ -228,6 +228,7 @@ impl PrimaryIo {
                 time_ns: input,
                 exit: ExitKind::Pio,
                 digest: self.guest.digest(),
+                entries: None,
                 events: &[],
                 registers: None,
             };

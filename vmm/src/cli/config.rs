@@ -6,7 +6,7 @@
 use std::{ffi::OsString, fs, path::Path};
 
 use anyhow::{Context, bail};
-use clap::Command;
+use clap::{ArgAction, Command};
 use toml::{Table, Value};
 
 const FLAG: &str = "--config";
@@ -22,8 +22,8 @@ pub fn expand(arguments: Vec<OsString>, program: &Command) -> anyhow::Result<Vec
     let Some(command) = command.filter(|command| takes(command, "config")) else { return Ok(arguments) };
     let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
     let table: Table = text.parse().with_context(|| format!("{} is no TOML", path.display()))?;
-    let options = options(&table, command).with_context(|| format!("in {}", path.display()))?;
     let (head, own) = arguments.split_at(2);
+    let options = options(&table, command, own).with_context(|| format!("in {}", path.display()))?;
     Ok([head, options.as_slice(), own].concat())
 }
 
@@ -45,21 +45,51 @@ fn takes(command: &Command, option: &str) -> bool {
     command.get_arguments().any(|argument| argument.get_long() == Some(option))
 }
 
-fn options(table: &Table, command: &Command) -> anyhow::Result<Vec<OsString>> {
+/// True when the command line gives this option.
+fn gives(arguments: &[OsString], name: &str) -> bool {
+    arguments.iter().any(|argument| {
+        let text = argument.to_string_lossy();
+        text.strip_prefix("--")
+            .and_then(|text| text.strip_prefix(name))
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('='))
+    })
+}
+
+fn options(table: &Table, command: &Command, own: &[OsString]) -> anyhow::Result<Vec<OsString>> {
     let mut options = Vec::new();
     for (name, value) in table {
         if name == "config" || !takes(command, name) {
             bail!("'{name}' is no option of `ftvmm {}`; see its --help", command.get_name());
         }
-        let text = match value {
-            Value::String(text) => text.clone(),
-            Value::Integer(number) => number.to_string(),
-            other => bail!("'{name}' is a {}; a string or a whole number is expected", other.type_str()),
+        let one = std::slice::from_ref(value);
+        let values = match value {
+            Value::Array(values) if is_list(command, name) => values.as_slice(),
+            _ => one,
         };
-        // One word, so that a value that begins with a dash stays a value.
-        options.push(format!("--{name}={text}").into());
+        // Of what can be given several times, the command line's own are all there is.
+        if is_list(command, name) && gives(own, name) {
+            continue;
+        }
+        for value in values {
+            // One word, so that a value that begins with a dash stays a value.
+            options.push(format!("--{name}={}", text_of(name, value)?).into());
+        }
     }
     Ok(options)
+}
+
+fn is_list(command: &Command, name: &str) -> bool {
+    let mut arguments = command.get_arguments();
+    let argument = arguments.find(|argument| argument.get_long() == Some(name));
+    argument.is_some_and(|argument| matches!(argument.get_action(), ArgAction::Append))
+}
+
+fn text_of(name: &str, value: &Value) -> anyhow::Result<String> {
+    match value {
+        Value::String(text) => Ok(text.clone()),
+        Value::Integer(number) => Ok(number.to_string()),
+        other => bail!("'{name}' is a {}; a string or a whole number is expected", other.type_str()),
+    }
 }
 
 #[cfg(test)]
@@ -67,7 +97,7 @@ mod tests {
     use clap::CommandFactory;
 
     use super::*;
-    use crate::cli::Cli;
+    use crate::{cli::Cli, disk::DiskOption};
 
     /// What `ftvmm` gets when `--config` names a file with `text`.
     fn expanded(text: &str, own: &[&str]) -> anyhow::Result<Vec<String>> {
@@ -91,6 +121,21 @@ mod tests {
     fn the_file_gives_options_and_the_command_line_wins() {
         assert_eq!(memory(&expanded(FILE, &[]).unwrap()), 96);
         assert_eq!(memory(&expanded(FILE, &["--memory", "32"]).unwrap()), 32);
+    }
+
+    #[test]
+    fn what_can_be_given_again_is_a_list_and_the_command_lines_replaces_it() {
+        let disks = |own: &[&str]| {
+            let arguments = expanded(&format!("{FILE}disk = ['path=/a', 'path=/b,readonly']"), own).unwrap();
+            let matches = Cli::command().try_get_matches_from(&arguments).unwrap();
+            let matches = matches.subcommand().unwrap().1;
+            let disks = matches.get_many::<DiskOption>("disks").unwrap();
+            disks.map(|disk| disk.path.display().to_string()).collect::<Vec<_>>()
+        };
+        assert_eq!(disks(&[]), ["/a", "/b"]);
+        assert_eq!(disks(&["--disk", "path=/c"]), ["/c"]);
+        assert_eq!(disks(&["--disk=path=/c", "--disk", "path=/d"]), ["/c", "/d"]);
+        assert!(format!("{:#}", expanded("memory = [1]", &[]).unwrap_err()).contains("array"));
     }
 
     #[test]

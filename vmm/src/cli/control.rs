@@ -6,7 +6,10 @@ use anyhow::Context;
 use clap::Args;
 use serde_json::Value;
 
-use crate::control::{Request, Status, Takeover, request};
+use crate::{
+    control::{DiskReport, Request, Status, Takeover, request},
+    machine::ExitCounts,
+};
 
 /// Which process to talk to, and how to show its answer.
 #[derive(Args)]
@@ -103,10 +106,36 @@ fn describe_status(status: &Status) -> String {
         row("held outputs", status.held_outputs),
         row("pace", &status.pace),
     ];
+    let exits = status.exits.total();
+    lines.extend((exits > 0).then(|| row("exits", format!("{exits}: {}", nonzero(&status.exits)))));
+    lines.extend(status.disks.iter().enumerate().map(|(index, disk)| describe_disk(index, disk)));
     lines.extend(status.last_loss.iter().map(|loss| row("last loss", loss)));
     lines.extend(status.takeover.iter().flat_map(describe_takeover));
     lines.extend(status.events.iter().map(|event| row(&time_of_day(event.time_ms), &event.text)));
     lines.join("\n") + "\n"
+}
+
+/// The counts that are not 0.
+fn nonzero(exits: &ExitCounts) -> String {
+    let fields = serde_json::to_value(exits).unwrap_or_default();
+    let fields = fields.as_object().into_iter().flatten().filter(|(_, count)| count.as_u64() > Some(0));
+    let named: Vec<String> =
+        fields.map(|(name, count)| format!("{} {count}", name.replace('_', " "))).collect();
+    named.join(", ")
+}
+
+fn describe_disk(index: usize, disk: &DiskReport) -> String {
+    let DiskReport { path, mode, readonly, bytes, in_flight, errors, resync } = disk;
+    let access = if *readonly { ", readonly" } else { "" };
+    let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
+    let resync = resync.as_ref().map_or_else(String::new, |resync| {
+        let (compared, moved) = (mib(resync.compared_bytes), mib(resync.moved_bytes));
+        format!(", {compared:.1} MiB compared with the other copy, {moved:.1} MiB of it copied")
+    });
+    let size = mib(*bytes);
+    let text =
+        format!("{path}, {mode}{access}, {size:.1} MiB, {in_flight} in flight, {errors} errors{resync}");
+    row(&format!("disk {index}"), text)
 }
 
 fn describe_takeover(takeover: &Takeover) -> [String; 2] {

@@ -12,6 +12,7 @@ use super::{
 use crate::{
     arbiter::FileArbiter,
     control::{Board, Server},
+    disk::{DiskOption, Disks, Use},
     host::{Outlets, clock, console::ConsoleTarget},
     ingress::Inbox,
     link::{
@@ -53,7 +54,7 @@ impl FtOptions {
         }
     }
 
-    fn site(&self, inbox: Arc<Inbox>, outlets: Outlets) -> anyhow::Result<Site> {
+    fn site(&self, inbox: Arc<Inbox>, outlets: Outlets, stop: StopSwitch) -> anyhow::Result<Site> {
         Ok(Site {
             config: self.config(),
             arbiter: Arc::new(FileArbiter::open(&self.arbiter)?),
@@ -61,7 +62,7 @@ impl FtOptions {
             board: Board::default(),
             inbox,
             outlets,
-            stop: StopSwitch::default(),
+            stop,
         })
     }
 
@@ -90,12 +91,14 @@ pub struct Primary {
 impl Primary {
     pub fn execute(self) -> anyhow::Result<u8> {
         let inbox = Arc::new(Inbox::default());
-        let outlets = self.vm.outlets(&inbox)?;
-        let site = self.ft.site(inbox, outlets)?;
+        let stop = StopSwitch::default();
+        let outlets = self.vm.outlets(Use::Pair, &inbox, &stop)?;
+        let site = self.ft.site(inbox, outlets, stop)?;
         let _control = self.ft.serve_control(&site.board)?;
         let wall_base_ns = clock::wall_ns();
-        let identity = VmIdentity { vm: VmId(identity::random()?), shape: self.vm.shape(), wall_base_ns };
-        let mut machine = self.vm.boot(wall_base_ns)?;
+        let shape = self.vm.shape(&site.outlets.disks);
+        let identity = VmIdentity { vm: VmId(identity::random()?), shape, wall_base_ns };
+        let mut machine = self.vm.boot(wall_base_ns, &site.outlets.disks)?;
         shutdown::on_signal(&site.stop, &site.inbox)?;
         let console = site.outlets.console.clone();
         let ended = primary::run(site, identity, &mut machine, Origin::Created, Some(self.peer));
@@ -118,6 +121,10 @@ pub struct Secondary {
     /// This host's network card for the guest: tap=NAME
     #[arg(long, value_name = "tap=NAME")]
     net: Option<NetOption>,
+    /// This host's disk for the guest, given again for each, in the primary's order. Size, mode (replicated or shared)
+    /// and readonly must be the primary's. A replicated one (the default) is overwritten with what the primary's holds
+    #[arg(long = "disk", value_name = "path=FILE[,mode=MODE][,readonly]")]
+    disks: Vec<DiskOption>,
     /// Where the serial console goes once this side is live: stdio, file=FILE (appended), or unix=SOCKET
     #[arg(long, value_name = "TARGET", default_value = "stdio")]
     console: ConsoleTarget,
@@ -128,8 +135,10 @@ pub struct Secondary {
 impl Secondary {
     pub fn execute(self) -> anyhow::Result<u8> {
         let inbox = Arc::new(Inbox::default());
-        let outlets = open_outlets(self.net.as_ref(), &self.console, &inbox)?;
-        let site = self.ft.site(inbox, outlets)?;
+        let stop = StopSwitch::default();
+        let disks = Disks::open(&self.disks, Use::Pair, false, &inbox, &stop)?;
+        let outlets = open_outlets(self.net.as_ref(), &self.console, disks, &inbox)?;
+        let site = self.ft.site(inbox, outlets, stop)?;
         let _control = self.ft.serve_control(&site.board)?;
         shutdown::on_signal(&site.stop, &site.inbox)?;
         let listener = Listener::start(&self.listen, &site)?;

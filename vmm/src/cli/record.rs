@@ -12,12 +12,14 @@ use serde_json::json;
 
 use super::{exit, vm::VmOptions};
 use crate::{
+    control::{Board, Server},
+    disk::Use,
     host::clock::{self, VirtualClock},
     ingress::{Inbox, TapReader},
     kvm::Host,
     logfile::{Player, Recording, Summary},
     shutdown,
-    step::{Input, StopSwitch, live},
+    step::{Input, StopSwitch, live, observed::Observed},
 };
 
 /// Run a VM and write its execution to a file, from which `ftvmm replay` repeats it bit for bit
@@ -32,21 +34,26 @@ pub struct Record {
     /// The file; it is self-contained and is overwritten
     #[arg(long, value_name = "FILE")]
     log: PathBuf,
+    /// Unix socket at which `ftvmm status` is answered
+    #[arg(long, value_name = "SOCKET")]
+    control: Option<PathBuf>,
 }
 
 impl Record {
     pub fn execute(self) -> anyhow::Result<u8> {
         let inbox = Arc::new(Inbox::default());
-        let outlets = self.vm.outlets(&inbox)?;
-        let wall_base_ns = clock::wall_ns();
-        let mut machine = self.vm.boot(wall_base_ns)?;
         let stop = StopSwitch::default();
+        let outlets = self.vm.outlets(Use::Alone, &inbox, &stop)?;
+        let board = Board::default();
+        let _control = self.control.map(|path| Server::start(&path, board.clone())).transpose()?;
+        let wall_base_ns = clock::wall_ns();
+        let mut machine = self.vm.boot(wall_base_ns, &outlets.disks)?;
         shutdown::on_signal(&stop, &inbox)?;
-        let mut recording =
-            Recording::create(&self.log, &mut machine, self.vm.shape(), wall_base_ns, outlets.clone())?;
+        let shape = self.vm.shape(&outlets.disks);
+        let mut recording = Recording::create(&self.log, &mut machine, shape, wall_base_ns, outlets.clone())?;
         let _reader = outlets.tap.clone().map(|tap| TapReader::start(tap, inbox.clone())).transpose()?;
         let input = Input { inbox, clock: VirtualClock::starting_at(0), stop };
-        let ended = live::run(&mut machine, &input, &mut recording);
+        let ended = live::run(&mut machine, &input, &mut Observed::new(&mut recording, board));
         outlets.console.flush();
         let ended = ended?;
         recording.finish(&mut machine)?;

@@ -1,15 +1,17 @@
 //! `ftvmm run`.
 
-use std::sync::Arc;
+use std::{path::PathBuf, sync::Arc};
 
 use clap::Args;
 
 use super::{exit, vm::VmOptions};
 use crate::{
+    control::{Board, Server},
+    disk::Use,
     host::clock::{self, VirtualClock},
     ingress::{Inbox, TapReader},
     shutdown,
-    step::{Input, StopSwitch, live, unprotected::Unprotected},
+    step::{Input, StopSwitch, live, observed::Observed, unprotected::Unprotected},
 };
 
 /// Run a VM without protection: the baseline of every comparison
@@ -21,19 +23,25 @@ use crate::{
 pub struct Run {
     #[command(flatten)]
     vm: VmOptions,
+    /// Unix socket at which `ftvmm status` is answered
+    #[arg(long, value_name = "SOCKET")]
+    control: Option<PathBuf>,
 }
 
 impl Run {
     pub fn execute(self) -> anyhow::Result<u8> {
         let inbox = Arc::new(Inbox::default());
-        let outlets = self.vm.outlets(&inbox)?;
-        let mut machine = self.vm.boot(clock::wall_ns())?;
         let stop = StopSwitch::default();
+        let outlets = self.vm.outlets(Use::Alone, &inbox, &stop)?;
+        let board = Board::default();
+        let _control = self.control.map(|path| Server::start(&path, board.clone())).transpose()?;
+        let mut machine = self.vm.boot(clock::wall_ns(), &outlets.disks)?;
         shutdown::on_signal(&stop, &inbox)?;
         let _reader = outlets.tap.clone().map(|tap| TapReader::start(tap, inbox.clone())).transpose()?;
         let input = Input { inbox, clock: VirtualClock::starting_at(0), stop };
         let console = outlets.console.clone();
-        let ended = live::run(&mut machine, &input, &mut Unprotected(outlets));
+        let mut witness = Unprotected(outlets);
+        let ended = live::run(&mut machine, &input, &mut Observed::new(&mut witness, board));
         console.flush();
         Ok(exit::of_machine(ended?))
     }

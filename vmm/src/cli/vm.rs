@@ -9,6 +9,7 @@ use ftlog::Shape;
 
 use crate::{
     boot::Image,
+    disk::{self, DiskOption, Disks, Use},
     host::{
         Outlets,
         console::{Console, ConsoleTarget},
@@ -17,6 +18,7 @@ use crate::{
     ingress::Inbox,
     kvm::Host,
     machine::Machine,
+    step::StopSwitch,
 };
 
 /// The VM to run.
@@ -42,10 +44,15 @@ pub struct VmOptions {
     /// Network card: tap=NAME[,mac=MAC]
     #[arg(long, value_name = "tap=NAME[,mac=MAC]")]
     pub net: Option<NetOption>,
+    /// Disk: a raw image or a block device; given again for each of up to 6. In a pair, mode=replicated (the default):
+    /// each side has a copy of its own at its own path, made equal when protection begins; mode=shared: both name the
+    /// same file, on storage that both hosts reach
+    #[arg(long = "disk", value_name = "path=FILE[,mode=MODE][,readonly]")]
+    pub disks: Vec<DiskOption>,
     /// Where the serial console goes: stdio, file=FILE (appended), or unix=SOCKET
     #[arg(long, value_name = "TARGET", default_value = "stdio")]
     pub console: ConsoleTarget,
-    /// Read options of this command from a TOML file, by the names of the flags: memory = 128, net = "tap=vm0". Flags
+    /// Read options of this command from a TOML file, by the names of the flags: memory = 128, net = "tap=vm0", disk = ["path=/a.img"]. Flags
     /// given here as well win
     #[arg(long, value_name = "FILE.toml")]
     pub config: Option<PathBuf>,
@@ -93,26 +100,29 @@ fn parse_mac(text: &str) -> Result<[u8; 6], String> {
 
 impl VmOptions {
     /// What a peer or a log must agree with.
-    pub fn shape(&self) -> Shape {
+    pub fn shape(&self, disks: &Disks) -> Shape {
         Shape {
             memory_mib: self.memory,
             cpus: self.cpus,
             net_mac: self.net.as_ref().map(|net| net.mac),
+            disks: disks.shapes(),
             kernel: self.kernel.clone(),
             cmdline: self.cmdline.clone(),
         }
     }
 
     /// The machine at power-on, whose clock says that it is `wall_base_ns` (Unix time).
-    pub fn boot(&self, wall_base_ns: u64) -> anyhow::Result<Machine> {
+    pub fn boot(&self, wall_base_ns: u64, disks: &Disks) -> anyhow::Result<Machine> {
         let image = Image::open(&self.kernel, self.initrd.as_deref())?;
-        let devices = PlatformConfig { net_mac: self.net.as_ref().map(|net| net.mac), wall_base_ns };
+        let net_mac = self.net.as_ref().map(|net| net.mac);
+        let devices = PlatformConfig { net_mac, disks: disk::configs(&disks.shapes()), wall_base_ns };
         Ok(Machine::boot(&Host::open()?, self.memory, &devices, &image, &self.cmdline)?)
     }
 
-    /// The ways out of the guest; console input goes to `inbox`.
-    pub fn outlets(&self, inbox: &Arc<Inbox>) -> anyhow::Result<Outlets> {
-        open_outlets(self.net.as_ref(), &self.console, inbox)
+    /// The ways out of the guest; console input and the answers of disks go to `inbox`.
+    pub fn outlets(&self, usage: Use, inbox: &Arc<Inbox>, stop: &StopSwitch) -> anyhow::Result<Outlets> {
+        let disks = Disks::open(&self.disks, usage, true, inbox, stop)?;
+        open_outlets(self.net.as_ref(), &self.console, disks, inbox)
     }
 }
 
@@ -120,6 +130,7 @@ impl VmOptions {
 pub fn open_outlets(
     net: Option<&NetOption>,
     console: &ConsoleTarget,
+    disks: Disks,
     inbox: &Arc<Inbox>,
 ) -> anyhow::Result<Outlets> {
     let tap = net.map(|net| Tap::open(&net.tap)).transpose()?.map(Arc::new);
@@ -130,7 +141,7 @@ pub fn open_outlets(
     }
     let console =
         Console::open(console, inbox.clone()).with_context(|| format!("cannot open console {console:?}"))?;
-    Ok(Outlets { tap, console })
+    Ok(Outlets { tap, console, disks: Arc::new(disks) })
 }
 
 #[cfg(test)]

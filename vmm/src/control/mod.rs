@@ -10,4 +10,4 @@ pub use board::Board;
 pub use client::request;
 pub use request::{Pending, Request};
 pub use server::Server;
-pub use status::{CommitDelay, Notice, Role, State, Status, Takeover};
+pub use status::{CommitDelay, DiskReport, Notice, ResyncReport, Role, State, Status, Takeover};

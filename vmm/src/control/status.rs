@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::machine::{EventCounts, ExitCounts};
+
 /// Which part a process plays.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -11,6 +13,8 @@ pub enum Role {
     /// It replays the VM, or waits to.
     #[default]
     Secondary,
+    /// It runs or records a VM that nobody protects.
+    Alone,
 }
 
 /// Where a process is; see [`crate::role`].
@@ -81,6 +85,34 @@ pub struct Notice {
     pub text: String,
 }
 
+/// A disk on this side.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DiskReport {
+    /// Its file here.
+    pub path: String,
+    /// Where its data are: replicated, shared.
+    pub mode: String,
+    /// The guest cannot write it.
+    pub readonly: bool,
+    /// Its size in bytes.
+    pub bytes: u64,
+    /// Requests that the guest waits for.
+    pub in_flight: u64,
+    /// Requests that failed here.
+    pub errors: u64,
+    /// While the copies of a replicated disk are made equal.
+    pub resync: Option<ResyncReport>,
+}
+
+/// How far the copies of a disk are made equal.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResyncReport {
+    /// Compared so far, bytes.
+    pub compared_bytes: u64,
+    /// Sent (primary) or written (secondary), bytes.
+    pub moved_bytes: u64,
+}
+
 /// The answer to `status`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Status {
@@ -102,14 +134,23 @@ pub struct Status {
     pub lag_ms: f64,
     /// Records that are not executed on the secondary.
     pub lag_records: u64,
-    /// Log sent (primary) or received (secondary) since the seed, bytes.
+    /// How often a primary found which lag, since protection began: up to so many ms, so many times. It looks every 10 ms
+    /// at most; lags that it never found are left out.
+    pub lag_counts: Vec<(f64, u64)>,
+    /// Log sent (primary) or received (secondary) since the seed, or written to a file, bytes.
     pub log_bytes: u64,
     /// The same per second, over the last second or so.
     pub log_bytes_per_s: f64,
+    /// What the guest exited for, since this process has had the VM; not on a secondary.
+    pub exits: ExitCounts,
+    /// What the guest was told, since then; not on a secondary.
+    pub inputs: EventCounts,
     /// How long outputs waited.
     pub commit_delay_us: CommitDelay,
     /// Outputs that wait now.
     pub held_outputs: u64,
+    /// The disks, in the order of `--disk`.
+    pub disks: Vec<DiskReport>,
     /// How fast the vCPU may run: full, slow, stopped.
     pub pace: String,
     /// Why the peer was last lost, or could not be had.

@@ -19,6 +19,8 @@ pub const START_TIMEOUT: Duration = Duration::from_secs(10);
 pub struct Setup {
     /// The ftvmm program.
     pub program: PathBuf,
+    /// The guest: the value of `--kernel`.
+    pub kernel: String,
     /// Where logs, consoles and control sockets go.
     pub directory: PathBuf,
     /// The arbiter's directory.
@@ -36,13 +38,15 @@ pub struct Place<'a> {
     pub address: &'a str,
     /// Its network namespace, unless it is the calling thread's.
     pub namespace: Option<&'a Namespace>,
+    /// The values of `--disk` there.
+    pub disks: &'a [String],
 }
 
 impl<'a> Place<'a> {
     /// On this host, behind TAP device `tap`.
     #[must_use]
     pub const fn here(tap: &'a str) -> Self {
-        Self { tap, address: "127.0.0.1", namespace: None }
+        Self { tap, address: "127.0.0.1", namespace: None, disks: &[] }
     }
 }
 
@@ -72,12 +76,12 @@ impl Setup {
         Ok((member, address))
     }
 
-    /// Starts a primary with the kv guest and the peer `peer` (HOST:PORT).
+    /// Starts a primary with the peer `peer` (HOST:PORT).
     ///
     /// # Errors
     /// When it cannot be started.
     pub fn primary(&self, name: &str, place: Place<'_>, peer: &str) -> anyhow::Result<Member> {
-        self.member("primary", name, place, &["--kernel", "builtin:kv", "--memory", "64", "--peer", peer])
+        self.member("primary", name, place, &["--kernel", &self.kernel, "--memory", "64", "--peer", peer])
     }
 
     fn member(&self, role: &str, name: &str, place: Place<'_>, arguments: &[&str]) -> anyhow::Result<Member> {
@@ -86,6 +90,7 @@ impl Setup {
         let mut command = Command::new(&self.program);
         command.arg(role).args(arguments);
         command.arg("--net").arg(format!("tap={}", place.tap));
+        command.args(place.disks.iter().flat_map(|disk| ["--disk", disk]));
         command.arg("--console").arg(format!("file={}", console.display()));
         command.arg("--arbiter").arg(format!("file:{}", self.arbiter.display()));
         command.arg("--failure-timeout").arg(self.failure_timeout_ms.to_string());

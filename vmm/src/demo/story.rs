@@ -41,7 +41,8 @@ impl<'a> Story<'a> {
         let arbiter = directory.join("arbiter");
         fs::create_dir(&arbiter).with_context(|| format!("cannot create {}", arbiter.display()))?;
         let program = std::env::current_exe().context("cannot tell which program this is")?;
-        let setup = Setup { program, directory: directory.to_owned(), arbiter, failure_timeout_ms: 200 };
+        let (kernel, directory) = ("builtin:kv".to_owned(), directory.to_owned());
+        let setup = Setup { program, kernel, directory, arbiter, failure_timeout_ms: 200 };
         Ok(Self { plan, narrator, setup })
     }
 

@@ -1,5 +1,6 @@
 //! What this host can do for a pair, and what to change where it can't.
 
+mod disk;
 mod host;
 mod kvm;
 mod network;
@@ -57,6 +58,7 @@ pub fn examine() -> Vec<Finding> {
     if can_run_a_pair(&findings) {
         findings.push(trial::examine());
     }
+    findings.push(disk::examine());
     findings.extend(network::examine());
     findings.extend(host::examine());
     findings

@@ -57,7 +57,7 @@ fn replay_equals_recording() -> anyhow::Result<String> {
 }
 
 fn machine() -> anyhow::Result<Machine> {
-    let devices = PlatformConfig { net_mac: None, wall_base_ns: 0 };
+    let devices = PlatformConfig { net_mac: None, disks: Vec::new(), wall_base_ns: 0 };
     let image = Image::open(GUEST, None)?;
     Ok(Machine::boot(&Host::open()?, MEMORY_MIB, &devices, &image, COMMAND_LINE)?)
 }
@@ -76,9 +76,9 @@ impl Witness for Kept {
         outputs: &mut Vec<Output>,
     ) -> anyhow::Result<()> {
         outputs.clear();
-        let StepRef { time_ns, exit, digest, events, registers } = step;
-        let registers = registers.map(|registers| Box::new(*registers));
-        self.steps.push((position, Step { time_ns, exit, digest, events: events.to_vec(), registers }));
+        let StepRef { time_ns, exit, digest, entries, events, registers } = step;
+        let (events, registers) = (events.to_vec(), registers.map(|registers| Box::new(*registers)));
+        self.steps.push((position, Step { time_ns, exit, digest, entries, events, registers }));
         Ok(())
     }
 }

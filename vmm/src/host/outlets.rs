@@ -3,8 +3,12 @@
 use std::sync::Arc;
 
 use devices::Output;
+use ftlog::Event;
 
-use crate::host::{console::Console, tap::Tap};
+use crate::{
+    disk::Disks,
+    host::{console::Console, tap::Tap},
+};
 
 /// The guest's ways to the outside world. What comes here has passed the gate, or there is none to pass.
 #[derive(Clone)]
@@ -13,10 +17,18 @@ pub struct Outlets {
     pub tap: Option<Arc<Tap>>,
     /// The serial console.
     pub console: Console,
+    /// The disks.
+    pub disks: Arc<Disks>,
 }
 
 impl Outlets {
-    /// Lets one output out.
+    /// Lets all outputs of a sync point out, at which the guest was told `events`.
+    pub fn emit_all(&self, events: &[Event], outputs: &mut Vec<Output>) {
+        self.disks.admit(events, outputs);
+        outputs.drain(..).for_each(|output| self.emit(output));
+    }
+
+    /// Lets one output out; a disk's request was admitted before.
     pub fn emit(&self, output: Output) {
         match output {
             Output::Net { frame, .. } => {
@@ -25,6 +37,7 @@ impl Outlets {
                 }
             }
             Output::Console(bytes) => self.console.write(bytes),
+            Output::Disk(request) => self.disks.perform(request),
             // Acted on by the step loop, which sees it in the platform's state.
             Output::PowerOff { .. } => {}
         }

@@ -8,6 +8,8 @@ use std::{
 
 use ftlog::Event;
 
+use crate::memory::Doorbell;
+
 /// Frames that may wait; the TAP reader pauses above it and the kernel drops what does not fit in its own queue.
 const MAX_FRAMES: usize = 1024;
 /// Console bytes that may wait; more is dropped, as on a real serial line.
@@ -18,6 +20,10 @@ const MAX_STEP_BYTES: usize = 256 << 10;
 const NET_SLOT: u8 = 0;
 /// Frames in one step.
 const MAX_STEP_FRAMES: usize = 256;
+/// Answers of disks in one step, and the bytes of data after which it takes no more of them: with all of this a step
+/// is well below a log frame's bound.
+const MAX_STEP_ANSWERS: usize = 256;
+const MAX_STEP_DISK_BYTES: usize = 1 << 20;
 
 /// How much the guest could take in now.
 #[derive(Clone, Copy, Debug)]
@@ -32,9 +38,29 @@ pub struct Room {
 struct Waiting {
     frames: VecDeque<Vec<u8>>,
     console: VecDeque<u8>,
+    /// Answers of disks, each an [`Event::DiskDone`]; the devices bound them by what they ask.
+    disks: VecDeque<Event>,
+    /// Brings the guest to a sync point, when a live one is there.
+    doorbell: Option<Doorbell>,
     /// Somebody wants the vCPU thread's attention (a command, a stop).
     nudged: bool,
+    /// The vCPU thread waits in [`Inbox::wait`] and so does not run the guest.
     vcpu_waits: bool,
+}
+
+impl Waiting {
+    /// Whether something waits that the guest could take in now.
+    fn is_deliverable(&self, room: Room) -> bool {
+        room.frames > 0 && !self.frames.is_empty()
+            || room.console > 0 && !self.console.is_empty()
+            || !self.disks.is_empty()
+    }
+
+    fn ring(&self) {
+        if let Some(doorbell) = &self.doorbell {
+            doorbell.ring();
+        }
+    }
 }
 
 /// The meeting point of the vCPU thread with everybody else.
@@ -52,13 +78,29 @@ impl Inbox {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// From now on the guest that reads this doorbell is the one that all this is for.
+    pub fn attach(&self, doorbell: &Doorbell) {
+        let mut waiting = self.lock();
+        waiting.doorbell = Some(doorbell.clone());
+        // What came before may have rung for nobody.
+        doorbell.ring();
+    }
+
+    /// Has the vCPU thread look at what is here: it is woken where it waits, and a guest that runs is brought to a
+    /// sync point. Under the lock it is one or the other, so that a guest which was asleep makes no exit for nothing.
+    fn call(&self, waiting: &Waiting) {
+        if waiting.vcpu_waits {
+            self.arrived.notify_one();
+        } else {
+            waiting.ring();
+        }
+    }
+
     /// Adds frames from the network and waits while there is no room, at most `patience`.
     pub fn push_frames(&self, frames: &mut Vec<Vec<u8>>, patience: Duration) {
         let mut waiting = self.lock();
         waiting.frames.extend(frames.drain(..));
-        if waiting.vcpu_waits {
-            self.arrived.notify_one();
-        }
+        self.call(&waiting);
         if waiting.frames.len() > MAX_FRAMES {
             drop(self.room.wait_timeout(waiting, patience));
         }
@@ -74,13 +116,22 @@ impl Inbox {
         let mut waiting = self.lock();
         let room = MAX_CONSOLE - waiting.console.len();
         waiting.console.extend(&bytes[..bytes.len().min(room)]);
-        self.arrived.notify_one();
+        self.call(&waiting);
     }
 
-    /// Ends the vCPU thread's wait without an event.
+    /// Adds the answer of a backing file to request `id` of the disk in virtio slot `slot`: its status (a
+    /// `devices::DiskStatus`) and what was read, at most [`ftlog::MAX_DISK_DATA`] bytes.
+    pub fn push_disk_done(&self, slot: u8, id: u64, status: u8, data: Vec<u8>) {
+        let mut waiting = self.lock();
+        waiting.disks.push_back(Event::DiskDone { slot, id, status, data });
+        self.call(&waiting);
+    }
+
+    /// Has the vCPU thread come to a sync point, or end its wait, without an event.
     pub fn nudge(&self) {
-        self.lock().nudged = true;
-        self.arrived.notify_one();
+        let mut waiting = self.lock();
+        waiting.nudged = true;
+        self.call(&waiting);
     }
 
     /// Drops what waits: it was for a machine that is gone.
@@ -88,6 +139,7 @@ impl Inbox {
         let mut waiting = self.lock();
         waiting.frames.clear();
         waiting.console.clear();
+        waiting.disks.clear();
         self.room.notify_all();
     }
 
@@ -95,11 +147,7 @@ impl Inbox {
     pub fn wait(&self, room: Room, timeout: Option<Duration>) {
         let mut waiting = self.lock();
         waiting.vcpu_waits = true;
-        let still = |waiting: &mut Waiting| {
-            let deliverable = room.frames > 0 && !waiting.frames.is_empty()
-                || room.console > 0 && !waiting.console.is_empty();
-            !waiting.nudged && !deliverable
-        };
+        let still = |waiting: &mut Waiting| !waiting.nudged && !waiting.is_deliverable(room);
         let mut waiting = match timeout {
             None => self.arrived.wait_while(waiting, still).unwrap_or_else(PoisonError::into_inner),
             Some(timeout) => {
@@ -111,19 +159,23 @@ impl Inbox {
         waiting.nudged = false;
     }
 
-    /// Moves what the guest has room for into `events`, within the bounds of one step.
-    pub fn take(&self, room: Room, events: &mut Vec<Event>) {
+    /// Moves what the guest has room for into `events`, within the bounds of one step, and silences the doorbell: what
+    /// comes from here on rings again. What did not fit in the step rings now.
+    pub fn take(&self, mut room: Room, events: &mut Vec<Event>) {
         let mut waiting = self.lock();
-        let mut bytes = 0;
-        let was_full = waiting.frames.len() > MAX_FRAMES;
-        while events.len() < room.frames.min(MAX_STEP_FRAMES) && bytes < MAX_STEP_BYTES {
-            let Some(frame) = waiting.frames.pop_front() else { break };
-            bytes += frame.len();
-            events.push(Event::NetFrame { slot: NET_SLOT, frame });
+        if let Some(doorbell) = &waiting.doorbell {
+            doorbell.reset();
         }
+        let was_full = waiting.frames.len() > MAX_FRAMES;
+        take_frames(&mut waiting, &mut room, events);
         let console = room.console.min(waiting.console.len());
         if console > 0 {
+            room.console -= console;
             events.push(Event::ConsoleInput(waiting.console.drain(..console).collect()));
+        }
+        take_answers(&mut waiting, events);
+        if waiting.is_deliverable(room) {
+            waiting.ring();
         }
         if was_full && waiting.frames.len() <= MAX_FRAMES {
             self.room.notify_all();
@@ -131,43 +183,30 @@ impl Inbox {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const ROOM: Room = Room { frames: 8, console: 8 };
-
-    #[test]
-    fn nothing_is_taken_that_the_guest_has_no_room_for() {
-        let inbox = Inbox::default();
-        inbox.push_frames(&mut vec![vec![1], vec![2], vec![3]], Duration::ZERO);
-        inbox.push_console(b"abc");
-        let mut events = Vec::new();
-        inbox.take(Room { frames: 2, console: 1 }, &mut events);
-        assert_eq!(events.len(), 3);
-        assert_eq!(events[2], Event::ConsoleInput(b"a".to_vec()));
-        events.clear();
-        inbox.take(ROOM, &mut events);
-        assert_eq!(events[0], Event::NetFrame { slot: NET_SLOT, frame: vec![3] });
-        assert_eq!(events[1], Event::ConsoleInput(b"bc".to_vec()));
-    }
-
-    #[test]
-    fn a_nudge_and_a_frame_each_end_the_wait() {
-        let inbox = Inbox::default();
-        inbox.nudge();
-        inbox.wait(ROOM, None);
-        inbox.push_frames(&mut vec![vec![1]], Duration::ZERO);
-        inbox.wait(ROOM, None);
-        inbox.wait(Room { frames: 0, console: 0 }, Some(Duration::ZERO));
-    }
-
-    #[test]
-    fn console_input_is_bounded() {
-        let inbox = Inbox::default();
-        for _ in 0..10 {
-            inbox.push_console(&[b'x'; 1000]);
+fn take_frames(waiting: &mut Waiting, room: &mut Room, events: &mut Vec<Event>) {
+    let mut bytes = 0;
+    for _ in 0..room.frames.min(MAX_STEP_FRAMES) {
+        if bytes >= MAX_STEP_BYTES {
+            return;
         }
-        assert_eq!(inbox.lock().console.len(), MAX_CONSOLE);
+        let Some(frame) = waiting.frames.pop_front() else { return };
+        bytes += frame.len();
+        room.frames -= 1;
+        events.push(Event::NetFrame { slot: NET_SLOT, frame });
     }
 }
+
+fn take_answers(waiting: &mut Waiting, events: &mut Vec<Event>) {
+    let mut bytes = 0;
+    for _ in 0..MAX_STEP_ANSWERS {
+        if bytes >= MAX_STEP_DISK_BYTES {
+            return;
+        }
+        let Some(answer) = waiting.disks.pop_front() else { return };
+        bytes += answer.payload().len();
+        events.push(answer);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,8 +1,11 @@
 //! From the outside world to the guest: threads read what comes in and put it into the [`Inbox`], and the vCPU
-//! thread takes it out at a sync point, where it becomes a logged event.
+//! thread takes it out at a sync point, where it becomes a logged event. A guest that runs is told to come to one by
+//! the [`Doorbell`](crate::memory::Doorbell): the inbox rings it for what comes in, the [`Alarm`] for the timer.
 
+mod alarm;
 mod inbox;
 mod reader;
 
+pub use alarm::Alarm;
 pub use inbox::{Inbox, Room};
 pub use reader::TapReader;

@@ -9,6 +9,7 @@ use kvm_bindings::{CpuId, kvm_cpuid_entry2};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::KvmError;
+use crate::{machine::ENTRY_CLOCK_PORT, memory::DEADLINE_PAGE};
 
 /// CPUID.1:EDX. FPU DE PSE MSR PAE MCE CX8 SEP PGE MCA CMOV PAT PSE36 CLFSH MMX FXSR SSE SSE2.
 const LEAF_1_EDX: u32 = bits(&[0, 2, 3, 5, 6, 7, 8, 11, 13, 14, 15, 16, 17, 19, 23, 24, 25, 26]);
@@ -30,8 +31,14 @@ const fn bits(list: &[u32]) -> u32 {
     value
 }
 
+/// What the platform offers beyond a plain PC: bit 0, the kernel-entry clock; bit 1, queue interrupts that need no
+/// look at the status register.
+const FEATURES: u32 = bits(&[0, 1]);
+/// How many virtio slots a guest has to probe.
+const VIRTIO_SLOTS: u32 = 8;
+
 /// One row: leaf, EAX, EBX, ECX, EDX.
-const ROWS: [(u32, [u32; 4]); 14] = [
+const ROWS: [(u32, [u32; 4]); 15] = [
     (0x0, [0x7, word(b"Genu"), word(b"ntel"), word(b"ineI")]),
     // Family 6, model 15: a model of the baseline's age, so that no errata work-arounds for newer ones are tried.
     (0x1, [0x6f0, 0x0800, LEAF_1_ECX | HYPERVISOR, LEAF_1_EDX]),
@@ -39,7 +46,8 @@ const ROWS: [(u32, [u32; 4]); 14] = [
     (0x4, [0, 0, 0, 0]),
     (0x7, [0, 0, 0, 0]),
     // The range reserved for hypervisors: how a guest kernel finds out that it runs under replay.
-    (0x4000_0000, [0x4000_0000, word(b"ftvm"), word(b"mftv"), word(b"mmft")]),
+    (0x4000_0000, [0x4000_0001, word(b"ftvm"), word(b"mftv"), word(b"mmft")]),
+    (0x4000_0001, [FEATURES, DEADLINE_PAGE as u32, ENTRY_CLOCK_PORT as u32, VIRTIO_SLOTS]),
     (0x8000_0000, [0x8000_0008, 0, 0, 0]),
     (0x8000_0001, [0, 0, EXTENDED_ECX, EXTENDED_EDX]),
     (0x8000_0002, [word(b"ftvm"), word(b"m re"), word(b"play"), word(b" CPU")]),

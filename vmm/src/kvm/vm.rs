@@ -1,21 +1,22 @@
 //! The host's KVM and one virtual machine on it.
 
 use kvm_bindings::{
-    KVM_CAP_X86_USER_SPACE_MSR, KVM_MSR_EXIT_REASON_FILTER, KVM_MSR_EXIT_REASON_INVAL,
+    KVM_CAP_X86_USER_SPACE_MSR, KVM_MEM_READONLY, KVM_MSR_EXIT_REASON_FILTER, KVM_MSR_EXIT_REASON_INVAL,
     KVM_MSR_EXIT_REASON_UNKNOWN, kvm_enable_cap, kvm_userspace_memory_region,
 };
 use kvm_ioctls::{Cap, Kvm, VmFd};
 use vm_memory::{Address, GuestMemoryBackend, GuestMemoryRegion};
 
 use super::{KvmError, Vcpu, cpuid, ioctl, msr};
-use crate::memory::Memory;
+use crate::memory::{DEADLINE_PAGE, Doorbell, Memory, PAGE_SIZE};
 
 /// The version of the kernel interface; it has not changed since 2007 and is not going to.
 const API_VERSION: i32 = 12;
 
 /// Capabilities that replay depends on, with the words for messages.
-const CAPABILITIES: [(Cap, &str); 11] = [
+const CAPABILITIES: [(Cap, &str); 12] = [
     (Cap::UserMemory, "user memory regions"),
+    (Cap::ReadonlyMem, "read-only memory regions"),
     (Cap::ImmediateExit, "immediate_exit"),
     (Cap::SyncRegs, "register synchronisation in kvm_run"),
     (Cap::X86UserSpaceMsr, "MSR exits to user space"),
@@ -57,8 +58,8 @@ impl Host {
         Ok(needs(&Kvm::new().map_err(KvmError::Open)?))
     }
 
-    /// Makes a virtual machine with `memory` as its RAM.
-    pub fn create_vm(&self, memory: Memory) -> Result<Vm, KvmError> {
+    /// Makes a virtual machine with `memory` as its RAM, and the page of `doorbell`.
+    pub fn create_vm(&self, memory: Memory, doorbell: Doorbell) -> Result<Vm, KvmError> {
         let fd = ioctl("KVM_CREATE_VM", self.kvm.create_vm())?;
         let reasons = KVM_MSR_EXIT_REASON_UNKNOWN | KVM_MSR_EXIT_REASON_INVAL | KVM_MSR_EXIT_REASON_FILTER;
         let mut to_user = kvm_enable_cap { cap: KVM_CAP_X86_USER_SPACE_MSR, ..Default::default() };
@@ -69,7 +70,7 @@ impl Host {
             // Intel hosts want three pages of their own below 4 GiB, away from RAM and devices.
             ioctl("KVM_SET_TSS_ADDR", fd.set_tss_address(0xfffb_d000))?;
         }
-        let vm = Vm { fd, memory };
+        let vm = Vm { fd, memory, doorbell };
         vm.register_memory()?;
         Ok(vm)
     }
@@ -92,22 +93,32 @@ fn check_cpu(kvm: &Kvm) -> Result<(), KvmError> {
 pub struct Vm {
     fd: VmFd,
     memory: Memory,
+    doorbell: Doorbell,
 }
 
 impl Vm {
     fn register_memory(&self) -> Result<(), KvmError> {
-        for (slot, region) in self.memory.guest().iter().enumerate() {
-            let host =
-                self.memory.guest().get_host_address(region.start_addr()).expect("a region holds its start");
-            let region = kvm_userspace_memory_region {
-                slot: slot as u32,
-                guest_phys_addr: region.start_addr().raw_value(),
+        let deadline_page = kvm_userspace_memory_region {
+            guest_phys_addr: DEADLINE_PAGE,
+            memory_size: PAGE_SIZE as u64,
+            userspace_addr: self.doorbell.host_address(),
+            flags: KVM_MEM_READONLY,
+            ..Default::default()
+        };
+        let ram = self.memory.guest().iter().map(|region| {
+            let start = region.start_addr();
+            let host = self.memory.guest().get_host_address(start).expect("a region holds its start");
+            kvm_userspace_memory_region {
+                guest_phys_addr: start.raw_value(),
                 memory_size: region.len(),
                 userspace_addr: host as u64,
-                flags: 0,
-            };
-            // SAFETY: the mapping belongs to `self.memory`, which `Vm` keeps until after `fd` is closed (fields drop
-            // in order), and no two regions overlap.
+                ..Default::default()
+            }
+        });
+        for (slot, region) in (0..).zip(ram.chain([deadline_page])) {
+            let region = kvm_userspace_memory_region { slot, ..region };
+            // SAFETY: the mappings belong to `self.memory` and `self.doorbell`, which `Vm` keeps until after `fd` is
+            // closed (fields drop in order), and no two regions overlap: RAM ends below the page.
             #[allow(unsafe_code)]
             let result = unsafe { self.fd.set_user_memory_region(region) };
             ioctl("KVM_SET_USER_MEMORY_REGION", result)?;
@@ -120,6 +131,11 @@ impl Vm {
         let fd = ioctl("KVM_CREATE_VCPU", self.fd.create_vcpu(0))?;
         ioctl("KVM_SET_CPUID2", fd.set_cpuid2(&cpuid::table()))?;
         Ok(Vcpu::new(fd))
+    }
+
+    /// The deadline of the kernel-entry clock.
+    pub fn doorbell(&self) -> &Doorbell {
+        &self.doorbell
     }
 
     /// The guest's RAM.

@@ -13,6 +13,8 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use crate::role::LossReason;
 
 const READ_CHUNK: usize = 256 << 10;
+/// What was written of the queue is let go when it is this much, so that a queue that never runs dry does not grow.
+const COMPACT: usize = 1 << 20;
 
 /// Why nothing more comes over a connection.
 #[derive(Debug, thiserror::Error)]
@@ -75,7 +77,13 @@ impl Connection {
             match self.stream.write(&self.outgoing[self.written..]) {
                 Ok(0) => return Err(ReceiveError::Closed),
                 Ok(count) => self.written += count,
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    if self.written >= COMPACT {
+                        self.outgoing.drain(..self.written);
+                        self.written = 0;
+                    }
+                    return Ok(());
+                }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(_) => return Err(ReceiveError::Closed),
             }
@@ -182,6 +190,22 @@ mod tests {
         assert_eq!((first.as_slice(), second), (&b"one"[..], 1 << 20));
         drop(there);
         assert!(matches!(here.receive_within(PATIENCE), Err(ReceiveError::Closed)));
+    }
+
+    #[test]
+    fn a_queue_that_never_runs_dry_does_not_grow() {
+        let (mut here, there) = pair();
+        let mut there = Connection::new(there).unwrap();
+        let (body, mut received) = (vec![7; 256 << 10], 0);
+        while received < 64 << 20 {
+            while there.unsent() < 1 << 20 {
+                there.send(FrameKind::DiskBlock, &body);
+                there.flush().unwrap();
+            }
+            received += here.receive_within(PATIENCE).unwrap().body.len();
+            there.flush().unwrap();
+        }
+        assert!(there.outgoing.capacity() < 16 << 20, "{} bytes", there.outgoing.capacity());
     }
 
     #[test]

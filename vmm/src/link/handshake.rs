@@ -43,7 +43,7 @@ pub fn connect(address: &str) -> anyhow::Result<Connection> {
     }
 }
 
-/// The Hello of `identity` in `generation`.
+/// The Hello of `identity` in `generation`, of a side that writes no shared disk.
 pub fn hello(identity: &VmIdentity, generation: Generation, holder: &str, purpose: Purpose) -> Hello {
     Hello {
         software: software(),
@@ -53,6 +53,7 @@ pub fn hello(identity: &VmIdentity, generation: Generation, holder: &str, purpos
         shape: identity.shape.clone(),
         cpu_table: cpuid::digest(),
         holder: holder.to_owned(),
+        lease_ns: 0,
     }
 }
 

@@ -12,7 +12,7 @@ use std::{
 use crossbeam_channel::{Receiver, Sender, bounded};
 use vmm_sys_util::eventfd::EventFd;
 
-/// Messages that may wait; senders block beyond that.
+/// Messages that may wait unless somebody wants fewer; senders block beyond that.
 const DEPTH: usize = 1024;
 
 /// How a sleeping reader is woken. A reader that has not looked since the last wake-up is not woken again: under load
@@ -66,6 +66,11 @@ impl<T> Letters<T> {
         self.receiver.try_recv().ok()
     }
 
+    /// True when none waits.
+    pub fn is_empty(&self) -> bool {
+        self.receiver.is_empty()
+    }
+
     /// Forgets that it was woken. Call it before taking messages out, so that none is overlooked.
     pub fn acknowledge(&self) {
         self.bell.answer();
@@ -88,7 +93,12 @@ impl<T> Letters<T> {
 
 /// A new queue.
 pub fn mailbox<T>() -> io::Result<(Mailbox<T>, Letters<T>)> {
-    let (sender, receiver) = bounded(DEPTH);
+    mailbox_of(DEPTH)
+}
+
+/// A new queue in which at most `depth` messages may wait.
+pub fn mailbox_of<T>(depth: usize) -> io::Result<(Mailbox<T>, Letters<T>)> {
+    let (sender, receiver) = bounded(depth);
     let bell = Arc::new(Bell { event: EventFd::new(libc::EFD_NONBLOCK)?, rung: AtomicBool::new(false) });
     Ok((Mailbox { sender, bell: bell.clone() }, Letters { receiver, bell }))
 }

@@ -84,7 +84,11 @@ impl Witness for Recording {
         if self.recorder.is_full() {
             self.write_batch()?;
         }
-        outputs.drain(..).for_each(|output| self.outlets.emit(output));
+        self.outlets.emit_all(step.events, outputs);
         Ok(())
+    }
+
+    fn log_bytes(&self) -> u64 {
+        self.writer.bytes() + self.recorder.pending_bytes() as u64
     }
 }

@@ -1,7 +1,8 @@
 //! What happens at a sync point: the exit is answered and the step's events are applied.
 
-use devices::{Context, Output};
+use devices::{Context, DiskOperation, DiskRequest, DiskStatus, Output};
 use ftlog::Event;
+use replay::RunningDigest;
 
 use super::{Machine, Reached};
 use crate::kvm::Exit;
@@ -18,6 +19,7 @@ impl Machine {
     ) {
         self.position = self.position.next();
         self.time_ns = time_ns;
+        self.tally.add(reached.exit, events);
         self.digest.absorb(&time_ns.to_le_bytes());
         let first_output = outputs.len();
         let mut context = Context { memory: self.vm.memory().guest(), now_ns: time_ns, outputs };
@@ -36,18 +38,50 @@ impl Machine {
             Exit::Interrupted => {}
         }
         for event in events {
+            self.digest.absorb(&event.identity());
             self.digest.absorb(event.payload());
             match event {
                 Event::NetFrame { slot, frame } => self.platform.receive_frame(&mut context, *slot, frame),
                 Event::ConsoleInput(bytes) => self.platform.receive_console(&mut context, bytes),
+                Event::DiskDone { slot, id, status, data } => {
+                    // The log admits no other status, so that there is nothing to refuse here.
+                    let status = DiskStatus::try_from(*status).unwrap_or(DiskStatus::IoError);
+                    self.platform.complete_disk(&mut context, *slot, *id, status, data);
+                }
+                Event::Entropy { bytes } => self.platform.receive_entropy(&mut context, bytes),
             }
         }
         for output in &outputs[first_output..] {
             match output {
                 Output::Net { frame, .. } => self.digest.absorb(frame),
                 Output::Console(bytes) => self.digest.absorb(bytes),
+                Output::Disk(request) => absorb_request(&mut self.digest, request),
                 Output::PowerOff { status } => self.digest.absorb(&status.to_le_bytes()),
             }
         }
     }
+}
+
+impl Machine {
+    /// Says the disk requests that have no answer again, for a side whose files may not have been given them. It is no
+    /// part of the execution: no digest has it.
+    pub fn reissue_disk_requests(&self, outputs: &mut Vec<Output>) {
+        let mut context = Context { memory: self.vm.memory().guest(), now_ns: self.time_ns, outputs };
+        self.platform.reissue_disk_requests(&mut context);
+    }
+}
+
+fn absorb_request(digest: &mut RunningDigest, request: &DiskRequest) {
+    let (kind, offset, len, data): (u64, u64, u64, &[u8]) = match &request.operation {
+        DiskOperation::Read { offset, len } => (0, *offset, u64::from(*len), &[]),
+        DiskOperation::Write { offset, data } => (1, *offset, data.len() as u64, data),
+        DiskOperation::Flush => (2, 0, 0, &[]),
+        DiskOperation::Discard { offset, len } => (3, *offset, *len, &[]),
+        DiskOperation::WriteZeroes { offset, len, may_unmap } => {
+            (4 + u64::from(*may_unmap), *offset, *len, &[])
+        }
+    };
+    let words = [u64::from(request.slot), request.id, kind, offset, len];
+    digest.absorb(zerocopy::IntoBytes::as_bytes(&words));
+    digest.absorb(data);
 }

@@ -4,26 +4,30 @@
 //! on the side that is told (replay):
 //!
 //! ```text
-//!   run_stretch()         deliver a pending interrupt, run the guest to its next sync point, take it into the digest
+//!   run_stretch()         set the kernel-entry clock, deliver a pending interrupt, run the guest to its next sync point, take it into the digest
 //!   finish_sync_point()   answer the exit, with the time and the events of this sync point
 //! ```
 //!
 //! Between the two stands whoever owns the machine: it samples the clock and collects input, or it takes both from
 //! the log.
 
+mod entries;
 mod exits;
 mod state;
+mod tally;
 
 use devices::{Platform, PlatformConfig};
 use ftlog::{ExitKind, Position};
 use replay::{RegisterFile, RunningDigest};
 
+pub use entries::{ENTRY_CLOCK_PORT, EntryClock};
 pub use state::{MachineState, STATE_VERSION, StateError};
+pub use tally::{Counts, EventCount, EventCounts, ExitCounts, Tally};
 
 use crate::{
     boot::{self, BootError, Image},
     kvm::{Exit, Host, KvmError, Vcpu, Vm},
-    memory::{Memory, MemoryError},
+    memory::{Doorbell, Memory, MemoryError},
 };
 
 /// What ends a machine's execution against its will.
@@ -70,6 +74,8 @@ pub struct Reached {
     exit: Exit,
     /// How the log names the exit.
     pub kind: ExitKind,
+    /// The guest's count of kernel entries, if the exit is that of the kernel-entry clock.
+    pub entries: Option<u64>,
     /// The registers at the exit.
     pub registers: RegisterFile,
     /// The running digest with this exit in it.
@@ -90,6 +96,7 @@ pub struct Machine {
     /// A stretch was begun and not ended (a signal interrupted it): no interrupt may be delivered now.
     in_stretch: bool,
     digest: RunningDigest,
+    tally: Tally,
 }
 
 impl Machine {
@@ -102,7 +109,7 @@ impl Machine {
         command_line: &str,
     ) -> Result<Self, CreateError> {
         let memory = Memory::new(memory_mib)?;
-        let vm = host.create_vm(memory)?;
+        let vm = host.create_vm(memory, Doorbell::new()?)?;
         let mut vcpu = vm.create_vcpu()?;
         boot::load(vm.memory(), &mut vcpu, image, command_line)?;
         Ok(Self {
@@ -114,14 +121,15 @@ impl Machine {
             halted: false,
             in_stretch: false,
             digest: RunningDigest::default(),
+            tally: Tally::default(),
         })
     }
 
     /// Runs the guest to its next sync point; `None` when a signal came first, and the stretch goes on with the
-    /// next call.
-    pub fn run_stretch(&mut self) -> Result<Option<Reached>, MachineError> {
+    /// next call, with the same `clock`.
+    pub fn run_stretch(&mut self, clock: EntryClock) -> Result<Option<Reached>, MachineError> {
         let exit =
-            self.next_exit().map_err(|source| MachineError::Kvm { position: self.position, source })?;
+            self.next_exit(clock).map_err(|source| MachineError::Kvm { position: self.position, source })?;
         let Some((kind, address)) = exit.sync_point() else { return Ok(None) };
         self.in_stretch = false;
         let registers = self.vcpu.registers();
@@ -134,16 +142,18 @@ impl Machine {
             let registers = replay::describe(&registers);
             return Err(MachineError::DeadHalt { position: self.position.next(), registers });
         }
-        Ok(Some(Reached { exit, kind, registers, digest: self.digest }))
+        let entries = entries::entries_at(exit, &registers);
+        Ok(Some(Reached { exit, kind, entries, registers, digest: self.digest }))
     }
 
-    fn next_exit(&mut self) -> Result<Exit, KvmError> {
+    fn next_exit(&mut self, clock: EntryClock) -> Result<Exit, KvmError> {
         if !self.in_stretch {
             let woken = self.deliver_interrupt()?;
             if self.halted && !woken {
                 // Nothing has happened for the guest: an empty stretch, from the halt to the same halt.
                 return Ok(Exit::Halt);
             }
+            self.wind(clock);
             self.halted = false;
             self.in_stretch = true;
         }
@@ -181,12 +191,22 @@ impl Machine {
         &self.platform
     }
 
+    /// What it exited for, and what it was told.
+    pub fn tally(&self) -> &Tally {
+        &self.tally
+    }
+
     /// True when the machine stands between a sync point and the next stretch and can be saved: not where a signal
     /// interrupted it, and not between two exits of one instruction.
     pub fn is_at_rest(&mut self) -> Result<bool, MachineError> {
         let position = self.position;
         Ok(!self.in_stretch
             && self.vcpu.complete_exit().map_err(|source| MachineError::Kvm { position, source })?)
+    }
+
+    /// The deadline of the guest's kernel-entry clock.
+    pub fn doorbell(&self) -> &Doorbell {
+        self.vm.doorbell()
     }
 
     /// RAM.

@@ -6,10 +6,10 @@ use replay::RunningDigest;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::{CreateError, Machine, MachineError};
+use super::{CreateError, Machine, MachineError, Tally};
 use crate::{
     kvm::{Host, VcpuState},
-    memory::Memory,
+    memory::{Doorbell, Memory},
 };
 
 /// Version of [`MachineState`]; a state of another version is refused.
@@ -80,7 +80,7 @@ impl Machine {
     pub fn save(&mut self) -> Result<MachineState, MachineError> {
         let position = self.position;
         let vcpu = self.vcpu.save().map_err(|source| MachineError::Kvm { position, source })?;
-        let Self { vcpu: _, vm: _, platform, position, time_ns, halted, in_stretch, digest } = self;
+        let Self { vcpu: _, vm: _, platform, position, time_ns, halted, in_stretch, digest, tally: _ } = self;
         debug_assert!(!*in_stretch, "a state is saved only between a sync point and a stretch");
         Ok(MachineState {
             version: STATE_VERSION,
@@ -98,7 +98,7 @@ impl Machine {
         let MachineState { version: _, vcpu: vcpu_state, platform, position, time_ns, halted, digest } =
             state;
         let platform = Platform::restore(platform, memory.guest()).map_err(StateError::Platform)?;
-        let vm = host.create_vm(memory)?;
+        let vm = host.create_vm(memory, Doorbell::new().map_err(CreateError::Memory)?)?;
         let mut vcpu = vm.create_vcpu()?;
         vcpu.restore(vcpu_state)?;
         Ok(Self {
@@ -110,6 +110,7 @@ impl Machine {
             halted: *halted,
             in_stretch: false,
             digest: RunningDigest::from_value(*digest),
+            tally: Tally::default(),
         })
     }
 

@@ -1,13 +1,15 @@
-//! The guest's RAM: one zero-based region of anonymous host memory.
+//! The guest's RAM: one zero-based region of anonymous host memory. Beside it, the page of the [`Doorbell`].
 
+mod doorbell;
 mod pages;
 
 use vm_memory::{GuestAddress, GuestMemoryMmap};
 use xxhash_rust::xxh3::Xxh3;
 
+pub use doorbell::{DEADLINE_PAGE, Doorbell};
 pub use pages::{PAGE_SIZE, Page, is_zero};
 
-/// RAM ends well below the window of the virtio devices at 0xd000_0000.
+/// RAM ends well below the [`DEADLINE_PAGE`] and the window of the virtio devices at 0xd000_0000.
 pub const MAX_MIB: u32 = 3072;
 /// Page tables, command line and a small kernel must fit.
 pub const MIN_MIB: u32 = 4;
@@ -26,6 +28,9 @@ pub enum MemoryError {
         /// What the host answered.
         reason: String,
     },
+    /// The host has no page for the kernel-entry clock.
+    #[error("cannot map the deadline page: {0}")]
+    Page(String),
 }
 
 /// Guest RAM, all zeroes at first.

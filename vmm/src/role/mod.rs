@@ -187,6 +187,15 @@ impl Config {
     }
 }
 
+impl Config {
+    /// How long after it sent log that the secondary has acknowledged a primary may write shared disks, in ns; see
+    /// [`Fence`](crate::disk::Fence).
+    #[must_use]
+    pub const fn lease_ns(&self) -> u64 {
+        self.failure_timeout_ns / 2
+    }
+}
+
 /// When the parts of a recovery happened, in ns of this host's monotonic clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 pub struct Recovery {

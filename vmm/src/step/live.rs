@@ -8,17 +8,21 @@ use std::{
     time::{Duration, Instant},
 };
 
+use anyhow::Context;
 use devices::Output;
 use ftlog::{Event, Position, StepRef};
+use rustix::rand::{GetRandomFlags, getrandom};
 
 use crate::{
     host::clock::VirtualClock,
-    ingress::{Inbox, Room},
-    machine::{Machine, Reached},
+    ingress::{Alarm, Inbox, Room},
+    machine::{EntryClock, Machine, Reached},
 };
 
 /// How long a machine that was told to stop may run on to its next sync point.
 const STOP_PATIENCE: Duration = Duration::from_secs(2);
+/// Random bytes for the guest in one step.
+const MAX_ENTROPY: usize = 4096;
 
 /// Why a live machine stopped as it should.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,6 +68,11 @@ pub trait Witness {
     fn between(&mut self, _machine: &mut Machine) -> anyhow::Result<()> {
         Ok(())
     }
+
+    /// Bytes of log written so far; 0 where there is none, or where somebody else counts them.
+    fn log_bytes(&self) -> u64 {
+        0
+    }
 }
 
 /// Where a live machine gets its time and its input.
@@ -80,17 +89,24 @@ pub struct Input {
 pub fn run(machine: &mut Machine, input: &Input, witness: &mut dyn Witness) -> anyhow::Result<Ended> {
     let (mut events, mut outputs) = (Vec::new(), Vec::new());
     let mut patience = None;
+    input.inbox.attach(machine.doorbell());
+    let mut alarm = Alarm::start(machine.doorbell().clone())?;
     loop {
         if input.stop.is_thrown() && (machine.is_at_rest()? || ran_out(&mut patience)) {
             return Ok(Ended::Stopped);
         }
-        let Some(reached) = machine.run_stretch()? else { continue };
+        alarm.set(machine.platform().next_deadline_ns(), &input.clock)?;
+        let Some(reached) = machine.run_stretch(EntryClock::Live)? else { continue };
         if machine.is_idle_at(&reached) {
+            alarm.set(None, &input.clock)?;
             witness.before_wait()?;
             input.wait(machine);
         }
-        let time_ns = input.gather(machine, &mut events);
+        let time_ns = input.gather(machine, &mut events)?;
         machine.finish_sync_point(&reached, time_ns, &events, &mut outputs);
+        if input.wanted_entropy(machine) > 0 {
+            machine.doorbell().ring();
+        }
         record(machine, &reached, &events, &mut outputs, witness)?;
         events.clear();
         if let Some(status) = machine.platform().powered_off() {
@@ -118,6 +134,7 @@ fn record(
         time_ns: machine.time_ns(),
         exit: reached.kind,
         digest: reached.digest.short(),
+        entries: reached.entries,
         events,
         registers,
     };
@@ -130,7 +147,15 @@ impl Input {
         Room { frames, console: machine.platform().console_receive_room() }
     }
 
+    /// Random bytes that the guest waits for, and that are here without waiting.
+    fn wanted_entropy(&self, machine: &Machine) -> usize {
+        machine.platform().entropy_wanted(machine.memory().guest()).min(MAX_ENTROPY)
+    }
+
     fn wait(&self, machine: &Machine) {
+        if self.wanted_entropy(machine) > 0 {
+            return;
+        }
         let deadline = machine.platform().next_deadline_ns();
         let timeout = deadline.map(|deadline_ns| Duration::from_nanos(self.clock.until_ns(deadline_ns)));
         if timeout != Some(Duration::ZERO) {
@@ -138,9 +163,27 @@ impl Input {
         }
     }
 
-    /// Samples the clock and collects the events of this sync point.
-    fn gather(&self, machine: &Machine, events: &mut Vec<Event>) -> u64 {
+    /// Collects the events of this sync point and samples the clock. The clock comes last: a timer for which the
+    /// alarm rang before the inbox silenced the bell is then found to be due.
+    fn gather(&self, machine: &Machine, events: &mut Vec<Event>) -> anyhow::Result<u64> {
         self.inbox.take(self.room(machine), events);
-        self.clock.now_ns().max(machine.time_ns())
+        let wanted = self.wanted_entropy(machine);
+        if wanted > 0 {
+            events.push(Event::Entropy { bytes: random(wanted)? });
+        }
+        Ok(self.clock.now_ns().max(machine.time_ns()))
     }
+}
+
+/// `len` bytes of the host's randomness.
+fn random(len: usize) -> anyhow::Result<Vec<u8>> {
+    let mut bytes = vec![0; len];
+    let mut rest = bytes.as_mut_slice();
+    while !rest.is_empty() {
+        // A long read may end early when a signal comes.
+        let filled = rustix::io::retry_on_intr(|| getrandom(&mut *rest, GetRandomFlags::empty()))
+            .context("the host gives no random bytes for the guest's entropy device")?;
+        rest = &mut rest[filled..];
+    }
+    Ok(bytes)
 }

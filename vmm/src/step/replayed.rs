@@ -1,13 +1,16 @@
 //! The step loop of a replaying machine: the side that is told what happens.
 
+use std::time::Duration;
+
+use anyhow::Context;
 use devices::Output;
 use ftlog::{Position, Step};
 use replay::verify;
 
+use super::{StopSwitch, watchdog::Watched};
 use crate::{
-    machine::Machine,
+    machine::{EntryClock, Machine, Reached},
     sabotage::{Check, disabled},
-    step::StopSwitch,
 };
 
 /// A step that cannot follow the one before.
@@ -31,9 +34,28 @@ pub enum StepError {
         /// The step's time.
         time_ns: u64,
     },
+    /// The guest computes on where the recorded one came to a sync point.
+    #[error(
+        "divergence before {position}: the guest has computed for {cpu:.0?} without coming to the sync point that the \
+         recorded one reached after {recorded:.3?}{}", expectation(*.entries)
+    )]
+    Endless {
+        /// The sync point that does not come.
+        position: Position,
+        /// CPU time that the stretch has had, less the first second or so.
+        cpu: Duration,
+        /// Virtual time that it took when it was recorded.
+        recorded: Duration,
+        /// The count of kernel entries at which the log says that it ended.
+        entries: Option<u64>,
+    },
     /// The stop switch was thrown within a stretch.
     #[error("stopped")]
     Stopped,
+}
+
+fn expectation(entries: Option<u64>) -> String {
+    entries.map_or_else(String::new, |entries| format!(", at kernel entry {entries}"))
 }
 
 /// Runs the next stretch, compares how it ended with `step`, and does what the step says. What the guest says goes
@@ -56,17 +78,33 @@ pub fn step(
         let before_ns = machine.time_ns();
         return Err(StepError::TimeReversed { position, before_ns, time_ns: step.time_ns }.into());
     }
-    let reached = loop {
-        if let Some(reached) = machine.run_stretch()? {
-            break reached;
+    let reached = run_stretch(machine, position, step, stop)?;
+    if !disabled(Check::Digest) {
+        verify(position, step, reached.kind, reached.entries, reached.digest, &reached.registers)?;
+    }
+    machine.finish_sync_point(&reached, step.time_ns, &step.events, outputs);
+    Ok(())
+}
+
+/// Runs the guest to where the stretch ends, which the log has to have said before.
+fn run_stretch(
+    machine: &mut Machine,
+    position: Position,
+    step: &Step,
+    stop: &StopSwitch,
+) -> anyhow::Result<Reached> {
+    let recorded_ns = step.time_ns - machine.time_ns();
+    let mut watched = Watched::begin(recorded_ns).context("cannot watch over the replayed guest")?;
+    loop {
+        if let Some(reached) = machine.run_stretch(EntryClock::Logged(step.entries))? {
+            return Ok(reached);
         }
         if stop.is_thrown() {
             return Err(StepError::Stopped.into());
         }
-    };
-    if !disabled(Check::Digest) {
-        verify(position, step, reached.kind, reached.digest, &reached.registers)?;
+        if let Some(cpu) = watched.overdue() {
+            let recorded = Duration::from_nanos(recorded_ns);
+            return Err(StepError::Endless { position, cpu, recorded, entries: step.entries }.into());
+        }
     }
-    machine.finish_sync_point(&reached, step.time_ns, &step.events, outputs);
-    Ok(())
 }

@@ -10,8 +10,13 @@ use crate::host::Outlets;
 pub struct Unprotected(pub Outlets);
 
 impl Witness for Unprotected {
-    fn sync_point(&mut self, _: Position, _: StepRef<'_>, outputs: &mut Vec<Output>) -> anyhow::Result<()> {
-        outputs.drain(..).for_each(|output| self.0.emit(output));
+    fn sync_point(
+        &mut self,
+        _: Position,
+        step: StepRef<'_>,
+        outputs: &mut Vec<Output>,
+    ) -> anyhow::Result<()> {
+        self.0.emit_all(step.events, outputs);
         Ok(())
     }
 }

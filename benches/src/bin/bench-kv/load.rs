@@ -4,9 +4,8 @@ use std::{path::Path, process::Command, time::Duration, time::Instant};
 
 use anyhow::{Context, bail, ensure};
 use ftvmm::demo::{net::GUEST, process::Process};
+use ftvmm_benches::cpu;
 use serde::Serialize;
-
-use crate::cpu;
 
 /// Connections of every load.
 pub const CONNECTIONS: u32 = 50;

@@ -4,29 +4,20 @@
 //! The modes take turns within each round, and ratios are of one round, so that whoever else uses the machine bothers
 //! all modes alike; what is printed are medians over the rounds.
 
-mod cpu;
-mod host;
 mod load;
 mod modes;
-mod numbers;
 mod replayed;
 mod report;
 mod round;
-mod table;
 mod takeovers;
-mod targets;
 
-use std::{
-    env, fs,
-    path::{Path, PathBuf},
-    process::ExitCode,
-};
+use std::{fs, path::Path, process::ExitCode};
 
-use anyhow::{Context, bail, ensure};
+use anyhow::bail;
 use clap::Parser;
 use ftvmm::demo::{net, pair::Setup};
+use ftvmm_benches::{host::Description, neighbour};
 
-use host::Description;
 use modes::{LIVE_TAP, Mode, SHADOW_TAP};
 use report::Report;
 
@@ -95,7 +86,8 @@ fn measure(plan: Plan) -> anyhow::Result<Report> {
     net::enter(&[LIVE_TAP, SHADOW_TAP])?;
     let arbiter = directory.path().join("arbiter");
     fs::create_dir(&arbiter)?;
-    let setup = Setup { program, directory: directory.path().to_owned(), arbiter, failure_timeout_ms: 200 };
+    let (kernel, path) = ("builtin:kv".to_owned(), directory.path().to_owned());
+    let setup = Setup { program, kernel, directory: path, arbiter, failure_timeout_ms: 200 };
     let report = measure_all(plan, host, &setup, &ack_peer);
     if report.is_err() {
         eprintln!("bench-kv: logs are in {}", directory.keep().display());
@@ -116,13 +108,4 @@ fn measure_all(plan: Plan, host: Description, setup: &Setup, ack_peer: &Path) ->
     }
     let takeovers = takeovers::measure(setup, plan.kills)?;
     Ok(Report::new(plan, host, measured, replays, takeovers))
-}
-
-/// A program that was built beside this one.
-fn neighbour(name: &str) -> anyhow::Result<PathBuf> {
-    let this = env::current_exe().context("cannot tell which program this is")?;
-    let path = this.with_file_name(name);
-    let how = "build all of them with: cargo build --release -p ftvmm -p ftvmm-benches";
-    ensure!(path.exists(), "{} is missing; {how}", path.display());
-    Ok(path)
 }

@@ -4,10 +4,9 @@ use std::{path::Path, process::Command, time::Duration};
 
 use anyhow::{Context, ensure};
 use ftvmm::demo::{pair::Setup, process::Process};
+use ftvmm_benches::cpu;
 use serde::Serialize;
 use serde_json::Value;
-
-use crate::cpu;
 
 const PATIENCE: Duration = Duration::from_secs(600);
 

@@ -1,18 +1,20 @@
 //! The result: medians, ratios, targets.
 
+use ftvmm_benches::{
+    host::Description,
+    numbers::{median, quantile},
+    table::Table,
+    targets::Target,
+};
 use serde_json::json;
 
 use crate::{
     Plan,
-    host::Description,
     load::{COMMANDS, CONNECTIONS, PIPELINE},
     modes::Mode,
-    numbers::{median, quantile},
     replayed::Replayed,
     round::Measured,
-    table::Table,
     takeovers::Takeovers,
-    targets::Target,
 };
 
 /// Everything that was measured.

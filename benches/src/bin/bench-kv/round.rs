@@ -4,10 +4,11 @@ use std::path::Path;
 
 use anyhow::Context;
 use ftvmm::demo::pair::Setup;
+use ftvmm_benches::cpu;
 use serde::Serialize;
 
 use crate::{
-    Plan, cpu,
+    Plan,
     load::{self, Outcome, PIPELINE},
     modes::{Mode, Server},
     replayed::{self, Replayed},

@@ -34,9 +34,7 @@ pub struct TransportState {
 impl Transport {
     pub(in crate::virtio) fn save(&self) -> TransportState {
         let Self {
-            slot: _,
-            device_id: _,
-            device_features: _,
+            model: _,
             device_features_sel,
             driver_features,
             driver_features_sel,
@@ -75,9 +73,7 @@ impl Transport {
             queues,
         } = state;
         let mut transport = Transport {
-            slot: self.slot,
-            device_id: self.device_id,
-            device_features: self.device_features,
+            model: self.model,
             device_features_sel: *device_features_sel,
             driver_features: *driver_features,
             driver_features_sel: *driver_features_sel,
@@ -100,7 +96,7 @@ impl Transport {
             && (!negotiated || self.features_acceptable())
             && self.interrupt_status & !(VIRTIO_MMIO_INT_VRING | VIRTIO_MMIO_INT_CONFIG) == 0;
         possible.then_some(()).ok_or(StateError::Transport {
-            slot: self.slot,
+            slot: self.model.slot,
             status: self.status,
             features: self.driver_features,
             interrupt_status: self.interrupt_status,
@@ -112,7 +108,7 @@ impl Transport {
         states: &[QueueState],
         memory: &GuestMemoryMmap<()>,
     ) -> Result<(), StateError> {
-        let (slot, expected) = (self.slot, self.queues.len());
+        let (slot, expected) = (self.model.slot, self.queues.len());
         if states.len() != expected {
             return Err(StateError::QueueCount { slot, found: states.len(), expected });
         }

@@ -8,21 +8,18 @@
 
 mod state;
 
-use virtio_bindings::bindings::virtio_mmio::{VIRTIO_MMIO_CONFIG, VIRTIO_MMIO_QUEUE_NOTIFY};
 use virtio_bindings::bindings::virtio_net::VIRTIO_NET_F_MAC;
 use virtio_bindings::bindings::virtio_ring::{VIRTIO_RING_F_EVENT_IDX, VIRTIO_RING_F_INDIRECT_DESC};
 use virtio_bindings::virtio_ids::VIRTIO_ID_NET;
 use vm_memory::{Bytes, GuestMemoryMmap};
 
-use super::mmio::Transport;
+use super::NET_SLOT;
+use super::mmio::{Model, Transport, Written};
 use super::queue::{Buffer, MAX_SIZE};
 use super::violation::Violation;
 use crate::context::{Context, Output};
 use crate::interrupts::InterruptController;
 pub use state::NetState;
-
-/// The virtio slot of the network device.
-pub(crate) const NET_SLOT: u8 = 0;
 
 const RECEIVE: usize = 0;
 const TRANSMIT: usize = 1;
@@ -41,7 +38,7 @@ const MAX_PACKET_LEN: usize = HEADER_LEN + MAX_FRAME_LEN;
 #[derive(Debug)]
 pub(crate) struct Net {
     mac: [u8; 6],
-    transport: Transport,
+    pub(super) transport: Transport,
     received_dropped: u64,
     sent_dropped: u64,
     /// The chain at hand, kept only to reuse its allocation.
@@ -50,9 +47,17 @@ pub(crate) struct Net {
 
 impl Net {
     pub(crate) fn new(mac: [u8; 6]) -> Self {
+        let transport = Transport::new(Model {
+            slot: NET_SLOT,
+            device_id: VIRTIO_ID_NET,
+            offered: FEATURES,
+            required: 0,
+            queues: QUEUES,
+            config: mac.to_vec(),
+        });
         Net {
             mac,
-            transport: Transport::new(NET_SLOT, VIRTIO_ID_NET, FEATURES, QUEUES),
+            transport,
             received_dropped: 0,
             sent_dropped: 0,
             buffers: Vec::with_capacity(usize::from(MAX_SIZE)),
@@ -63,31 +68,9 @@ impl Net {
         self.mac
     }
 
-    pub(crate) fn violation(&self) -> Option<&Violation> {
-        self.transport.violation()
-    }
-
     /// Frames dropped for the guest, and from the guest.
     pub(crate) fn dropped(&self) -> (u64, u64) {
         (self.received_dropped, self.sent_dropped)
-    }
-
-    /// `None`: there is no such register to read, or not with this width.
-    pub(crate) fn read(&self, register: u64, data: &mut [u8]) -> Option<()> {
-        if register >= u64::from(VIRTIO_MMIO_CONFIG) {
-            self.read_config(register - u64::from(VIRTIO_MMIO_CONFIG), data);
-            return Some(());
-        }
-        let data: &mut [u8; 4] = data.try_into().ok()?;
-        *data = self.transport.read(register as u32)?.to_le_bytes();
-        Some(())
-    }
-
-    /// The configuration space is the MAC address, then nothing, which reads as zeroes.
-    fn read_config(&self, offset: u64, data: &mut [u8]) {
-        for (offset, byte) in (offset..).zip(data) {
-            *byte = usize::try_from(offset).ok().and_then(|at| self.mac.get(at)).copied().unwrap_or(0);
-        }
     }
 
     /// `None`: there is no such register to write, or not with this width.
@@ -98,35 +81,12 @@ impl Net {
         ctx: &mut Context,
         interrupts: &mut InterruptController,
     ) -> Option<()> {
-        let register = u32::try_from(register).ok()?;
-        let value = u32::from_le_bytes(data.try_into().ok()?);
-        if register == VIRTIO_MMIO_QUEUE_NOTIFY {
-            self.notify(value, ctx, interrupts);
-            return Some(());
+        // Receive buffers are looked for when a frame comes.
+        if self.transport.write(register, data, ctx.memory, interrupts)? == Written::Notified(TRANSMIT) {
+            let result = self.send_available(ctx);
+            self.transport.finish(result, interrupts);
         }
-        self.transport.write(register, value, ctx.memory, interrupts)
-    }
-
-    fn notify(&mut self, queue: u32, ctx: &mut Context, interrupts: &mut InterruptController) {
-        if !self.transport.active() {
-            return;
-        }
-        let result = match queue as usize {
-            // Receive buffers are looked for when a frame comes.
-            RECEIVE => Ok(false),
-            TRANSMIT => self.send_available(ctx),
-            _ => Err(Violation::NotifiedQueue { queue }),
-        };
-        self.finish(result, interrupts);
-    }
-
-    /// Ends a use of the queues: an interrupt if one is wanted, or no more of this device.
-    fn finish(&mut self, result: Result<bool, Violation>, interrupts: &mut InterruptController) {
-        match result {
-            Ok(true) => self.transport.interrupt_used(interrupts),
-            Ok(false) => {}
-            Err(violation) => self.transport.fail(violation, interrupts),
-        }
+        Some(())
     }
 
     /// Sends every available frame; the result says whether the driver wants an interrupt.
@@ -153,7 +113,7 @@ impl Net {
         if !matches!(result, Ok(Some(_))) {
             self.received_dropped = self.received_dropped.saturating_add(1);
         }
-        self.finish(result.map(|delivered| delivered.unwrap_or(false)), interrupts);
+        self.transport.finish(result.map(|delivered| delivered.unwrap_or(false)), interrupts);
     }
 
     /// Puts a frame into the next receive chain. `None`: dropped; otherwise whether the driver wants an
@@ -210,7 +170,7 @@ fn copy_frame_out(
     let mut at = 0;
     for buffer in buffers {
         let part = &mut packet[at..][..buffer.len as usize];
-        memory.read_slice(part, buffer.address).map_err(|_| outside_ram(TRANSMIT, head, buffer))?;
+        memory.read_slice(part, buffer.address).map_err(|_| buffer.outside_ram(TRANSMIT as u16, head))?;
         at += part.len();
     }
     Ok(Some(packet[HEADER_LEN..at].to_vec()))
@@ -226,12 +186,8 @@ fn copy_packet_in(
     let mut rest = packet;
     for buffer in buffers {
         let (part, after) = rest.split_at(rest.len().min(buffer.len as usize));
-        memory.write_slice(part, buffer.address).map_err(|_| outside_ram(RECEIVE, head, buffer))?;
+        memory.write_slice(part, buffer.address).map_err(|_| buffer.outside_ram(RECEIVE as u16, head))?;
         rest = after;
     }
     Ok(())
-}
-
-fn outside_ram(queue: usize, head: u16, buffer: &Buffer) -> Violation {
-    Violation::BufferOutsideRam { queue: queue as u16, head, address: buffer.address.0, len: buffer.len }
 }

@@ -4,7 +4,9 @@ use core::arch::global_asm;
 
 use super::{FAULT, PENDING, report_fault, start};
 
-// CPL3 gets its ports from the I/O permission bitmap: where CPL0 is emulated, IRETQ does not carry IOPL over.
+// CPL3 gets its ports twice. From the I/O permission bitmap, because where CPL0 is emulated, IRETQ does not carry IOPL
+// over; and by IOPL 3, because QEMU's TCG finds the bitmap only in a TSS of the type "available", and a vCPU that KVM
+// restored has a busy one.
 // Selectors: 0x10 and 0x18 are the monitor's flat code and data, kept so that CS needs no reload; 0x20 and 0x28 are
 // data and code for CPL3; 0x30 is the TSS.
 global_asm!(
@@ -38,7 +40,7 @@ guest_boot:                                     // RDI = the guest's program, RS
     push 0x23                                   // SS
     lea rax, [rip + user_stack_top - 8]         // as after a call
     push rax
-    push 0x202                                  // interrupts enabled
+    push 0x3202                                 // interrupts enabled, IOPL 3
     push 0x2b                                   // CS
     lea rax, [rip + {start}]
     push rax
@@ -101,7 +103,7 @@ fault:                                          // stack: vector, error code, RI
     push 0x23
     lea rax, [rip + fault_stack_top - 8]
     push rax
-    push 0x202
+    push 0x3202
     push 0x2b
     lea rax, [rip + {report_fault}]
     push rax

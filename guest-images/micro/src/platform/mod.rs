@@ -4,6 +4,7 @@ pub mod alarm;
 pub mod boot_params;
 pub mod clock;
 pub mod console;
+pub mod entry_clock;
 pub mod heap;
 pub mod interrupts;
 pub mod ports;

@@ -6,4 +6,7 @@ mod reply;
 mod request;
 
 pub use reply::Reply;
+/// No reply is longer, in bytes.
+pub const MOST_REPLY_BYTES: usize = 64 * 1024 + 256;
+
 pub use request::{Arguments, MOST_ARGUMENTS, MOST_REQUEST_BYTES, ProtocolError, Request, parse};

@@ -30,6 +30,13 @@ impl fmt::Display for ConfigurationError<'_> {
     }
 }
 
+/// As clients name the server: ADDRESS:PORT.
+impl fmt::Display for Configuration {
+    fn fmt(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
+        write!(formatter, "{}:{}", self.address.address(), self.port)
+    }
+}
+
 impl Configuration {
     /// Reads the words of a command line.
     ///
@@ -59,6 +66,7 @@ mod tests {
         let configuration = Configuration::parse("console=ttyS0").unwrap();
         assert_eq!(configuration.address, Ipv4Cidr::new(Ipv4Address::new(10, 77, 0, 2), 24));
         assert_eq!((configuration.port, configuration.gateway), (6379, None));
+        assert_eq!(configuration.to_string(), "10.77.0.2:6379");
     }
 
     #[test]

@@ -4,8 +4,8 @@ use alloc::vec::Vec;
 
 use smoltcp::socket::tcp::Socket;
 
-use crate::command::{After, Context, MOST_REPLY_BYTES, execute};
-use crate::resp::{MOST_REQUEST_BYTES, Reply, parse};
+use super::{After, Occasion, Service};
+use crate::resp::{MOST_REPLY_BYTES, MOST_REQUEST_BYTES, Reply, parse};
 
 /// With more waiting to be sent than this, no further request is executed.
 const HIGH_WATER_BYTES: usize = 32 * 1024;
@@ -13,21 +13,24 @@ const HIGH_WATER_BYTES: usize = 32 * 1024;
 pub(super) const BUFFER_BYTES: usize = MOST_REQUEST_BYTES + HIGH_WATER_BYTES + MOST_REPLY_BYTES;
 
 /// The buffers have their full size from the start, so that no client can run the server out of memory later.
-pub(super) struct Connection {
+pub(super) struct Connection<W> {
     input: Vec<u8>,
     output: Vec<u8>,
     /// Bytes of the output that the socket has taken.
     sent: usize,
+    /// The last request's reply is not there yet, and no further request is executed.
+    waiting: Option<W>,
     /// No further request is executed, and the connection is closed when the output is sent.
     closing: bool,
 }
 
-impl Connection {
+impl<W> Connection<W> {
     pub fn new() -> Self {
         Self {
             input: Vec::with_capacity(MOST_REQUEST_BYTES),
             output: Vec::with_capacity(HIGH_WATER_BYTES + MOST_REPLY_BYTES),
             sent: 0,
+            waiting: None,
             closing: false,
         }
     }
@@ -43,23 +46,40 @@ impl Connection {
         self.input.clear();
         self.output.clear();
         self.sent = 0;
+        self.waiting = None;
         self.closing = false;
     }
 
     /// Executes the requests that have arrived, as long as the client takes the replies.
-    pub fn serve(&mut self, socket: &mut Socket, context: &mut Context) {
+    pub fn serve(
+        &mut self,
+        socket: &mut Socket,
+        service: &mut impl Service<Wait = W>,
+        occasion: &mut Occasion,
+    ) {
+        self.finish(service);
         loop {
             self.send(socket);
-            if !self.output.is_empty() || self.closing {
+            if !self.output.is_empty() || self.closing || self.waiting.is_some() {
                 break;
             }
             let received = self.receive(socket);
-            if !self.execute(context) && !received {
+            if !self.execute(service, occasion) && !received {
                 break;
             }
         }
-        if self.output.is_empty() && (self.closing || !socket.may_recv()) {
+        let done = self.output.is_empty() && self.waiting.is_none();
+        if done && (self.closing || !socket.may_recv()) {
             socket.close();
+        }
+    }
+
+    /// Ends the waiting when the reply is there.
+    fn finish(&mut self, service: &mut impl Service<Wait = W>) {
+        if let Some(wait) = &self.waiting
+            && service.finish(wait, &mut Reply::to(&mut self.output))
+        {
+            self.waiting = None;
         }
     }
 
@@ -84,14 +104,17 @@ impl Connection {
     }
 
     /// Executes the whole requests in the input; whether there were any.
-    fn execute(&mut self, context: &mut Context) -> bool {
+    fn execute(&mut self, service: &mut impl Service<Wait = W>, occasion: &mut Occasion) -> bool {
         let mut used = 0;
-        while self.output.len() <= HIGH_WATER_BYTES && !self.closing {
+        while self.output.len() <= HIGH_WATER_BYTES && !self.closing && self.waiting.is_none() {
             match parse(&self.input[used..]) {
                 Ok(Some((request, bytes))) => {
-                    context.commands += 1;
-                    self.closing =
-                        execute(context, request, &mut Reply::to(&mut self.output)) == After::Close;
+                    occasion.commands += 1;
+                    match service.execute(request, occasion, &mut Reply::to(&mut self.output)) {
+                        After::Continue => {}
+                        After::Close => self.closing = true,
+                        After::Wait(wait) => self.waiting = Some(wait),
+                    }
                     used += bytes;
                 }
                 Ok(None) => break,

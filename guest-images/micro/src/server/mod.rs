@@ -1,10 +1,11 @@
-//! The key-value server: TCP/IP by smoltcp, and a connection for each of its sockets.
+//! The server: TCP/IP by smoltcp, and a connection for each of its sockets. What it serves is a [`Service`].
 //!
 //! It waits for nothing: [`Server::poll`] takes in everything that has arrived, executes all whole requests, and queues
 //! all replies, so that one notification to the network device serves the whole batch.
 
 mod configuration;
 mod connection;
+mod service;
 
 use alloc::vec;
 use alloc::vec::Vec;
@@ -15,10 +16,10 @@ use smoltcp::socket::tcp;
 use smoltcp::time::{Duration, Instant};
 use smoltcp::wire::{EthernetAddress, IpCidr};
 
-use crate::command::Context;
-use crate::store::{Full, Store};
+use crate::store::Full;
 pub use configuration::{Configuration, ConfigurationError};
 use connection::Connection;
+pub use service::{After, Occasion, Service};
 
 /// Simultaneous connections, if there is memory for them.
 const MOST_CONNECTIONS: usize = 144;
@@ -36,29 +37,30 @@ const TIMEOUT: Duration = Duration::from_secs(90);
 /// A silent client is asked this often.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
 
-/// The server's sockets, connections and keys.
-pub struct Server {
+/// The server's sockets and connections, and what it serves.
+pub struct Server<S: Service> {
     interface: Interface,
     sockets: SocketSet<'static>,
-    connections: Vec<(SocketHandle, Connection)>,
-    store: Store,
+    connections: Vec<(SocketHandle, Connection<S::Wait>)>,
+    service: S,
     port: u16,
     clients: usize,
     commands: u64,
 }
 
-impl Server {
-    /// A server on `device` whose Ethernet address is `mac`, in a heap of `memory` bytes. `seed` makes its TCP
-    /// sequence numbers differ from those of an earlier run.
+impl<S: Service> Server<S> {
+    /// A server on `device` whose Ethernet address is `mac`, in a heap of `memory` bytes, of what `make` makes of those
+    /// that the connections leave. `seed` makes its TCP sequence numbers differ from those of an earlier run.
     ///
     /// # Errors
-    /// [`Full`] when the heap is too small for a store besides the connections.
+    /// [`Full`] when the heap is too small for the service besides the connections.
     pub fn new(
         configuration: &Configuration,
         device: &mut impl Device,
         mac: [u8; 6],
         seed: u64,
         memory: usize,
+        make: impl FnOnce(usize) -> Result<S, Full>,
     ) -> Result<Self, Full> {
         let mut config = Config::new(EthernetAddress(mac).into());
         config.random_seed = seed;
@@ -70,11 +72,11 @@ impl Server {
         }
 
         let count = (memory / 2 / CONNECTION_BYTES).min(MOST_CONNECTIONS);
-        let store = Store::new(memory.checked_sub(count * CONNECTION_BYTES + OTHER_BYTES).ok_or(Full)?)?;
+        let service = make(memory.checked_sub(count * CONNECTION_BYTES + OTHER_BYTES).ok_or(Full)?)?;
         let mut sockets = SocketSet::new(Vec::with_capacity(count));
         let connections = (0..count).map(|_| (sockets.add(socket()), Connection::new())).collect();
         let port = configuration.port;
-        let mut server = Self { interface, sockets, connections, store, port, clients: 0, commands: 0 };
+        let mut server = Self { interface, sockets, connections, service, port, clients: 0, commands: 0 };
         server.recycle();
         Ok(server)
     }
@@ -84,9 +86,9 @@ impl Server {
         self.connections.len()
     }
 
-    /// The store, to look at.
-    pub fn store(&self) -> &Store {
-        &self.store
+    /// What is served.
+    pub fn service(&mut self) -> &mut S {
+        &mut self.service
     }
 
     /// Takes in all that `device` has received, executes it, and queues what there is to send. Times in ns: since
@@ -109,16 +111,15 @@ impl Server {
     }
 
     fn serve(&mut self, now_ns: u64, wall_ns: u64) {
-        let Self { store, clients, commands, .. } = self;
-        let mut context = Context { store, now_ns, wall_ns, clients: *clients, commands: *commands };
+        let mut occasion = Occasion { now_ns, wall_ns, clients: self.clients, commands: self.commands };
         for (handle, connection) in &mut self.connections {
             let socket = self.sockets.get_mut::<tcp::Socket>(*handle);
             if matches!(socket.state(), tcp::State::Established | tcp::State::CloseWait) {
                 socket.set_timeout(Some(TIMEOUT));
-                connection.serve(socket, &mut context);
+                connection.serve(socket, &mut self.service, &mut occasion);
             }
         }
-        *commands = context.commands;
+        self.commands = occasion.commands;
     }
 
     /// Makes sockets whose connection is over listen again, and counts the others.

@@ -8,6 +8,8 @@ use smoltcp::socket::tcp;
 use smoltcp::wire::{EthernetAddress, IpAddress, IpCidr};
 
 use super::*;
+use crate::kv::KeyValue;
+use crate::resp::{Reply, Request};
 
 const SERVER_MAC: [u8; 6] = [2, 0, 0, 0, 0, 2];
 const CLIENT_MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
@@ -60,8 +62,8 @@ impl Device for Port {
 }
 
 /// A server and a client host.
-struct Lab {
-    server: Server,
+struct Lab<S: Service> {
+    server: Server<S>,
     server_port: Port,
     client: Interface,
     client_port: Port,
@@ -70,11 +72,17 @@ struct Lab {
     next_port: u16,
 }
 
-impl Lab {
+impl Lab<KeyValue> {
     fn new() -> Self {
+        Self::serving(KeyValue::new)
+    }
+}
+
+impl<S: Service> Lab<S> {
+    fn serving(make: impl FnOnce(usize) -> Result<S, Full>) -> Self {
         let (mut server_port, mut client_port) = (Port::default(), Port::default());
         let configuration = Configuration::parse("").expect("the defaults are valid");
-        let server = Server::new(&configuration, &mut server_port, SERVER_MAC, 1, MEMORY)
+        let server = Server::new(&configuration, &mut server_port, SERVER_MAC, 1, MEMORY, make)
             .expect("the host has memory");
         let config = Config::new(EthernetAddress(CLIENT_MAC).into());
         let mut client = Interface::new(config, &mut client_port, Instant::ZERO);
@@ -269,4 +277,52 @@ fn sleeps_when_there_is_nothing_to_do() {
     lab.run(100);
     let deadline_ns = lab.server.deadline_ns(lab.now_ns).expect("a connection has a keep-alive");
     assert!(deadline_ns > lab.now_ns + 1_000_000_000, "wakes at {deadline_ns} ns, now {} ns", lab.now_ns);
+}
+
+/// Answers PING at once, and everything else after so many polls.
+struct Slow {
+    polls_to_go: u32,
+}
+
+impl Service for Slow {
+    type Wait = ();
+
+    fn execute(&mut self, request: Request, _: &Occasion, reply: &mut Reply) -> After<()> {
+        if request.arguments().next() == Some(b"PING") {
+            reply.simple("PONG");
+            return After::Continue;
+        }
+        self.polls_to_go = 50;
+        After::Wait(())
+    }
+
+    fn finish(&mut self, (): &(), reply: &mut Reply) -> bool {
+        self.polls_to_go -= 1;
+        if self.polls_to_go == 0 {
+            reply.simple("LATE");
+        }
+        self.polls_to_go == 0
+    }
+}
+
+#[test]
+fn a_reply_that_takes_long_holds_up_only_its_client_and_comes_in_its_turn() {
+    let mut lab = Lab::serving(|_| Ok(Slow { polls_to_go: 0 }));
+    let (waiting, other) = (lab.connect(), lab.connect());
+    lab.run(10);
+    assert_eq!(lab.ask(waiting, b"PING\r\nWAIT\r\nPING\r\nWAIT\r\n"), b"+PONG\r\n");
+    assert_eq!(lab.ask(other, b"PING\r\n"), b"+PONG\r\n");
+    // A client that says no more still gets all its replies.
+    lab.socket(waiting).close();
+    lab.run(150);
+    assert_eq!(lab.read(waiting), b"+LATE\r\n+PONG\r\n+LATE\r\n");
+    assert!(!lab.socket(waiting).may_recv(), "closed by the server");
+
+    let gone = lab.connect();
+    lab.run(10);
+    lab.ask(gone, b"WAIT\r\n");
+    lab.socket(gone).abort();
+    lab.run(100);
+    assert_eq!(lab.server.clients, 1);
+    assert_eq!(lab.ask(other, b"PING\r\n"), b"+PONG\r\n");
 }

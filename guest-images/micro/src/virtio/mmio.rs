@@ -1,7 +1,7 @@
 //! The MMIO transport (virtio 1.2, section 4.2). Each register access is one VM exit.
 #![allow(unsafe_code)] // Device registers are volatile memory outside RAM.
 
-use super::queue::QueueAddresses;
+use super::rings::QueueAddresses;
 
 const SLOT_0: usize = 0xd000_0000;
 const SLOT_BYTES: usize = 0x1000;
@@ -53,17 +53,19 @@ impl Transport {
         })
     }
 
-    /// Accepts exactly `wanted`; whether the device has all of it.
-    pub fn negotiate(&self, wanted: u64) -> bool {
-        let mut offered = 0;
+    /// Accepts what the device has of `wanted`, and says what that is; `None` when it lacks some of `needed`.
+    pub fn negotiate(&self, needed: u64, wanted: u64) -> Option<u64> {
+        let mut accepted = 0;
         for half in 0..2 {
             self.write(DEVICE_FEATURES_SELECT, half);
-            offered |= u64::from(self.read(DEVICE_FEATURES)) << (32 * half);
+            let offered = self.read(DEVICE_FEATURES) & (wanted >> (32 * half)) as u32;
             self.write(DRIVER_FEATURES_SELECT, half);
-            self.write(DRIVER_FEATURES, (wanted >> (32 * half)) as u32);
+            self.write(DRIVER_FEATURES, offered);
+            accepted |= u64::from(offered) << (32 * half);
         }
         self.write(STATUS, ACKNOWLEDGE | DRIVER | FEATURES_OK);
-        offered & wanted == wanted && self.read(STATUS) & FEATURES_OK != 0
+        let agreed = accepted & needed == needed && self.read(STATUS) & FEATURES_OK != 0;
+        agreed.then_some(accepted)
     }
 
     /// Hands queue `index` to the device; whether the device takes a queue of that size.
@@ -94,6 +96,12 @@ impl Transport {
     pub fn config_u8(&self, offset: usize) -> u8 {
         // SAFETY: as for `read`.
         unsafe { ((self.base + CONFIG + offset) as *const u8).read_volatile() }
+    }
+
+    /// 64 bits of the device's configuration, of a field that never changes.
+    pub fn config_u64(&self, offset: usize) -> u64 {
+        let half = |offset| u64::from(self.read(CONFIG + offset));
+        half(offset) | half(offset + 4) << 32
     }
 
     fn write_address(&self, register: usize, address: usize) {

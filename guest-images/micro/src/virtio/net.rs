@@ -36,9 +36,7 @@ impl Net {
     /// The network device in `slot`, started; `None` when there is no such device or it lacks what the driver needs.
     pub fn start(slot: usize) -> Option<Self> {
         let transport = Transport::find(slot, DEVICE_ID)?;
-        if !transport.negotiate(FEATURES) {
-            return None;
-        }
+        transport.negotiate(FEATURES, FEATURES)?;
         let (mut receive, transmit) = (Queue::new(true), Queue::new(false));
         for (index, queue) in [(RECEIVE, &receive), (TRANSMIT, &transmit)] {
             if !transport.set_up_queue(index, u32::from(QUEUE_SIZE), queue.addresses()) {
@@ -90,7 +88,7 @@ impl Net {
     fn reclaim(&mut self) {
         while let Some(used) = self.transmit.peek() {
             self.transmit.take();
-            self.free.push(used.buffer);
+            self.free.push(used.head);
         }
     }
 }
@@ -132,8 +130,8 @@ impl RxToken for Receive<'_> {
             return read(&[]);
         };
         self.queue.take();
-        let result = read(self.queue.buffer(used.buffer)[..used.length].get(HEADER_BYTES..).unwrap_or(&[]));
-        self.queue.give(used.buffer, BUFFER_BYTES);
+        let result = read(self.queue.buffer(used.head)[..used.length].get(HEADER_BYTES..).unwrap_or(&[]));
+        self.queue.give(used.head, BUFFER_BYTES);
         result
     }
 }

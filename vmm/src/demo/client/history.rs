@@ -30,6 +30,8 @@ pub enum Action {
     Set(Vec<u8>),
     /// Add to the end of the value and say its length.
     Append(Vec<u8>),
+    /// Remove the key and say how many there were.
+    Delete,
 }
 
 /// An answer and when it came.

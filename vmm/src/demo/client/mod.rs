@@ -34,7 +34,7 @@ use worker::{Log, Worker};
 pub enum Mix {
     /// Each counts with INCR, in turn on a counter that all share and on one of its own.
     Count,
-    /// Counting, and GET, SET and APPEND on a few shared keys.
+    /// Counting, and GET, SET, APPEND and DEL on a few shared keys.
     Mixed,
 }
 

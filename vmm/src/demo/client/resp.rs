@@ -80,6 +80,7 @@ impl Connection {
             Action::Get => self.call(&[b"GET", key]),
             Action::Set(value) => self.call(&[b"SET", key, value]),
             Action::Append(text) => self.call(&[b"APPEND", key, text]),
+            Action::Delete => self.call(&[b"DEL", key]),
         }
     }
 

@@ -1,4 +1,4 @@
-//! A server of INCR, GET, SET and APPEND in this process, with faults on demand.
+//! A server of INCR, GET, SET, APPEND and DEL in this process, with faults on demand.
 
 use std::{
     collections::HashMap,
@@ -102,6 +102,7 @@ fn carry_out(words: &[Vec<u8>], faults: &Faults, store: &Store) -> Vec<u8> {
             value.extend_from_slice(&words[2]);
             format!(":{}\r\n", value.len()).into_bytes()
         }
+        b"DEL" => format!(":{}\r\n", u8::from(store.remove(&key).is_some())).into_bytes(),
         _ => b"-ERR unknown command\r\n".to_vec(),
     }
 }

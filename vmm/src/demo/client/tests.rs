@@ -73,6 +73,7 @@ fn a_mixed_load_does_all_it_knows() {
     assert!(
         did(|action| matches!(action, Action::Set(_))) && did(|action| matches!(action, Action::Append(_)))
     );
+    assert!(did(|action| matches!(action, Action::Delete)));
     assert!(history.operations.is_sorted_by_key(|operation| operation.invoked_ns));
 }
 

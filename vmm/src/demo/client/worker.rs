@@ -120,7 +120,8 @@ impl Worker {
         let action = match self.random.below(10) {
             0..5 => Action::Get,
             5..7 => Action::Set(text),
-            _ => Action::Append(text),
+            7..9 => Action::Append(text),
+            _ => Action::Delete,
         };
         (key, action)
     }

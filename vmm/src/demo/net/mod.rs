@@ -24,6 +24,14 @@ pub const CLIENT: &str = "10.77.0.1/24";
 /// What this process lacks for a private network with VMs in it, one sentence each.
 #[must_use]
 pub fn missing() -> Vec<String> {
+    let mut missing = missing_for_networks();
+    missing.extend(missing_device("/dev/kvm", "load the kvm module"));
+    missing
+}
+
+/// What this process lacks for a private network, one sentence each.
+#[must_use]
+pub fn missing_for_networks() -> Vec<String> {
     let mut missing = Vec::new();
     let held =
         rustix::thread::capabilities(None).map(|sets| sets.effective).unwrap_or(CapabilitySet::empty());
@@ -35,15 +43,17 @@ pub fn missing() -> Vec<String> {
             missing.push(format!("{name}, to {use_of_it}: run it as root"));
         }
     }
-    for (device, remedy) in [("/dev/kvm", "load the kvm module"), ("/dev/net/tun", "load the tun module")] {
-        if let Err(error) = OpenOptions::new().read(true).write(true).open(device) {
-            missing.push(format!("{device} ({error}): {remedy}, or be allowed to use it"));
-        }
-    }
+    missing.extend(missing_device("/dev/net/tun", "load the tun module"));
     if let Err(error) = Command::new("ip").arg("-V").stdout(Stdio::null()).status() {
         missing.push(format!("the command ip ({error}): install the package iproute2"));
     }
     missing
+}
+
+/// What to do about a device that cannot be used.
+fn missing_device(device: &str, remedy: &str) -> Option<String> {
+    let error = OpenOptions::new().read(true).write(true).open(device).err()?;
+    Some(format!("{device} ({error}): {remedy}, or be allowed to use it"))
 }
 
 /// Moves the calling thread, and all that it starts from now on, into a new network with the bridge at

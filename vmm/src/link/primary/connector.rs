@@ -70,6 +70,7 @@ impl LinkThread {
             self.core.phase() == Phase::Unprotected && self.detaching.is_none() && self.failing.is_none();
         if wanted && self.connector.is_due(monotonic_ns()) {
             let hello = hello(&self.identity, self.core.generation(), &self.site.holder, Purpose::Protect);
+            let hello = Hello { lease_ns: self.site.config.lease_ns(), ..hello };
             self.connector.start(hello, self.mailbox.clone())?;
         }
         Ok(())

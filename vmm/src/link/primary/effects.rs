@@ -22,6 +22,11 @@ pub fn new_histogram() -> Histogram<u64> {
     Histogram::new_with_max(10_000_000_000, 3).expect("constant bounds are valid")
 }
 
+/// Lags up to an hour, to one digit, µs.
+pub fn new_lags() -> Histogram<u64> {
+    Histogram::new_with_max(3_600_000_000, 1).expect("constant bounds are valid")
+}
+
 /// Does what the core asks, in the order in which it asks.
 pub fn carry_out(thread: &mut LinkThread, effects: Vec<Effect>) {
     for effect in effects {
@@ -33,10 +38,22 @@ fn carry_out_one(thread: &mut LinkThread, effect: Effect) {
     match effect {
         Effect::Claim { generation } => claim(thread, generation),
         Effect::EnterGeneration { generation } => enter(thread, generation),
-        Effect::OpenGate => let_leave(thread, |thread, left| thread.gate.open(left)),
-        Effect::CloseGate { after } => thread.gate.close(after),
-        Effect::Release { through } => let_leave(thread, |thread, left| thread.gate.release(through, left)),
-        Effect::StartSeed { link } => thread.orders.seed(link, thread.core.generation()),
+        Effect::OpenGate => {
+            thread.open_fence();
+            thread.let_writes_leave(|gate, left| gate.open(left));
+            let_leave(thread, |thread, left| thread.gate.open(left));
+        }
+        Effect::CloseGate { after } => {
+            thread.close_fence();
+            thread.write_gate.close(after);
+            thread.gate.close(after);
+        }
+        Effect::Release { through } => {
+            thread.extend_lease(through);
+            thread.let_writes_leave(|gate, left| gate.release(through, left));
+            let_leave(thread, |thread, left| thread.gate.release(through, left));
+        }
+        Effect::StartSeed { link } => thread.start_seed(link),
         Effect::SendSeedDone { link } => finish_seed(thread, link),
         Effect::SendHeartbeat { link } => send_heartbeat(thread, link),
         Effect::SendDetach { link } => send(thread, link, FrameKind::Detach, &[]),
@@ -87,6 +104,7 @@ fn finish_seed(thread: &mut LinkThread, link: Link) {
     }
     thread.log_bytes = 0;
     thread.commit_delay = new_histogram();
+    thread.lags = new_lags();
     thread.orders.end_seed();
 }
 
@@ -106,8 +124,10 @@ fn drop_peer(thread: &mut LinkThread, link: Link, reason: &LossReason) {
         // What was queued for it, such as Detach, is worth one attempt.
         let _ = stream.connection.flush();
     }
+    thread.resync = None;
     thread.orders.end_seed();
-    if !matches!(reason, LossReason::Detached) {
+    // Of the one the operator knows, of the other the reason was told before.
+    if !matches!(reason, LossReason::Detached | LossReason::Unwanted) {
         thread.note_loss(format!("the secondary is lost: {reason}"));
     }
 }

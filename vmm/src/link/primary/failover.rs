@@ -91,6 +91,7 @@ impl LinkThread {
         }
         self.site.board.notice("failing on request");
         self.gate.shut();
+        self.shut_fence();
         self.stream = None;
         self.failing = Some((pending, peer));
         self.halt(Halted::OnRequest);
@@ -99,6 +100,7 @@ impl LinkThread {
     /// Stops the VM on this side for good.
     pub(super) fn halt(&mut self, reason: Halted) {
         self.gate.shut();
+        self.shut_fence();
         self.site.board.notice(reason.to_string());
         self.orders.halt(reason);
         self.halted = true;

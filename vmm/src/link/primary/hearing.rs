@@ -2,7 +2,7 @@
 
 use ftlog::{Frame, FrameKind};
 
-use super::{streaming, thread::LinkThread};
+use super::{resync::Resync, streaming, thread::LinkThread};
 use crate::role::{
     LossReason,
     primary::{Event, Link, PeerEvent},
@@ -16,6 +16,9 @@ impl LinkThread {
     pub(super) fn hear_peer(&mut self) {
         while let Some(stream) = &mut self.stream {
             let link = stream.link;
+            if self.resync.as_ref().is_some_and(Resync::is_full) {
+                return self.tell_peer_event(link, PeerEvent::Heard);
+            }
             match stream.connection.receive() {
                 Ok(Some(frame)) => self.hear(link, &frame),
                 Ok(None) => return,
@@ -33,6 +36,11 @@ impl LinkThread {
             FrameKind::Refuse => {
                 self.site.board.notice(format!("the secondary gives up: {}", streaming::refusal(frame)));
                 self.tell_peer_event(link, PeerEvent::Lost(LossReason::Closed));
+            }
+            FrameKind::DiskDigests => {
+                let heard =
+                    self.resync.as_mut().map_or(Err(LossReason::Damaged), |resync| resync.hear(frame));
+                self.tell_peer_event(link, heard.map_or_else(PeerEvent::Lost, |()| PeerEvent::Heard));
             }
             _ => {
                 let event = streaming::understand(frame).unwrap_or_else(PeerEvent::Lost);

@@ -68,6 +68,7 @@ impl LinkThread {
                     self.flush();
                 }
             }
+            FromVcpu::SeedFailed(link, reason) => self.give_seed_up(link, &reason),
             FromVcpu::SeedSent(link) => self.tell_peer_event(link, PeerEvent::SeedSent),
             FromVcpu::Ended => self.vcpu_ended = true,
         }
@@ -81,16 +82,20 @@ impl LinkThread {
         self.time_ns = time_ns;
         self.registers.extend(batch.last, registers);
         if let Some(stream) = self.stream.as_mut().filter(|stream| stream.streaming) {
+            self.lease.sent(batch.last, monotonic_ns());
             stream.connection.send(FrameKind::Steps, &batch.body);
             self.log_bytes += bytes;
         }
         self.tell(Event::Appended { through: batch.last, bytes });
         self.flush();
         for (position, output) in outputs {
-            match self.gate.put(position, size_of_output(&output), handed_over_ns, output) {
-                Ok(None) => {}
-                Ok(Some(held)) => self.let_out(held),
-                Err(full) => tracing::warn!("an output is dropped: {full}"),
+            match output {
+                Output::Disk(request) => self.hold_write(position, handed_over_ns, request),
+                output => match self.gate.put(position, size_of_output(&output), handed_over_ns, output) {
+                    Ok(None) => {}
+                    Ok(Some(held)) => self.let_out(held),
+                    Err(full) => tracing::warn!("an output is dropped: {full}"),
+                },
             }
         }
         self.tell_held();
@@ -119,6 +124,7 @@ fn size_of_output(output: &Output) -> u64 {
     match output {
         Output::Net { frame, .. } => frame.len() as u64,
         Output::Console(bytes) => bytes.len() as u64,
-        Output::PowerOff { .. } => 0,
+        // A disk's requests have a gate of their own.
+        Output::Disk(_) | Output::PowerOff { .. } => 0,
     }
 }

@@ -14,6 +14,8 @@ pub enum FromVcpu {
     SeedStarted(Link, Position),
     /// A frame of the seed.
     SeedFrame(Link, FrameKind, Vec<u8>),
+    /// The seed came to nothing, for this reason.
+    SeedFailed(Link, String),
     /// All of the seed is sent but its last frame.
     SeedSent(Link),
     /// It has ended.

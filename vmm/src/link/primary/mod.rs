@@ -8,10 +8,12 @@ mod hearing;
 mod letters;
 mod messages;
 mod orders;
+mod resync;
 mod status;
 mod streaming;
 mod thread;
 mod vcpu;
+mod writes;
 
 use std::{sync::Arc, thread as threads};
 
@@ -88,7 +90,8 @@ pub fn run(
     let (mailbox, letters) = mailbox()?;
     let (vcpu_mailbox, vcpu_letters) = super::mailbox::mailbox()?;
     let orders = Arc::new(Orders::new(site.inbox.clone(), site.stop.clone()));
-    let start = Start { position: machine.position(), time_ns: machine.time_ns() };
+    let start =
+        Start { position: machine.position(), time_ns: machine.time_ns(), tally: machine.tally().clone() };
     let from = start.position;
     let clock = VirtualClock::starting_at(machine.time_ns());
     let link = LinkThread::new(
@@ -114,7 +117,7 @@ pub fn run(
     let _reader =
         site.outlets.tap.clone().map(|tap| TapReader::start(tap, site.inbox.clone())).transpose()?;
     let input = Input { inbox: site.inbox.clone(), clock, stop: site.stop.clone() };
-    let mut witness = Recorded::new(identity, vcpu_mailbox, orders, from);
+    let mut witness = Recorded::new(identity, vcpu_mailbox, orders, site.outlets.disks.clone(), from);
     // Until the arbiter has said that this side may, the guest does not run.
     let ended = witness.obey(machine).and_then(|()| live::run(machine, &input, &mut witness));
     let ended = witness.finish().and(ended);

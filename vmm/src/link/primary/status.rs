@@ -33,17 +33,27 @@ impl LinkThread {
             count: self.commit_delay.len(),
         };
         let executed = self.core.executed().unwrap_or(self.recorded);
+        let (lag_ns, counts) = (self.core.lag_ns(now_ns), self.tally.now());
+        if phase == Phase::Protected {
+            self.lags.saturating_record(lag_ns / 1000);
+        }
+        let lags = self.lags.iter_recorded();
+        let lags = lags.map(|lag| (lag.value_iterated_to() as f64 / 1e3, lag.count_at_value())).collect();
         self.site.board.update(|status| {
             status.state = if self.halted { State::Halted } else { state_of(phase) };
             status.generation = self.core.generation().0;
             status.position = self.recorded.0;
             status.guest_time_ms = self.time_ns as f64 / 1e6;
             status.peer = self.connector.peer().map(str::to_owned);
-            status.lag_ms = self.core.lag_ns(now_ns) as f64 / 1e6;
+            status.lag_ms = lag_ns as f64 / 1e6;
             status.lag_records = self.recorded.0.saturating_sub(executed.0);
+            status.lag_counts = lags;
             status.log_bytes = self.log_bytes;
             status.log_bytes_per_s = rate;
+            status.exits = counts.exits;
+            status.inputs = counts.events;
             status.commit_delay_us = delay;
+            status.disks = self.site.outlets.disks.report();
             status.held_outputs = self.gate.outputs() as u64;
             status.pace = self.core.pace().to_string();
         });

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use devices::Output;
+use devices::{DiskRequest, Output};
 use ftlog::{Generation, Position};
 use hdrhistogram::Histogram;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -13,7 +13,9 @@ use super::{
     effects,
     messages::{FromVcpu, Message},
     orders::Orders,
+    resync::Resync,
     streaming::{RegisterRing, Stream},
+    writes::Lease,
 };
 use crate::{
     commit::{Gate, Limits},
@@ -24,6 +26,7 @@ use crate::{
         mailbox::{Letters, Mailbox},
         rate::Rate,
     },
+    machine::Tally,
     role::primary::{Event, PeerEvent, Primary},
 };
 
@@ -38,6 +41,8 @@ pub struct Start {
     pub position: Position,
     /// Virtual time there, ns.
     pub time_ns: u64,
+    /// What it counts.
+    pub tally: Tally,
 }
 
 /// Who has something to say.
@@ -46,6 +51,7 @@ pub struct Ready {
     pub letters: bool,
     pub vcpu: bool,
     pub connection: bool,
+    pub resync: bool,
 }
 
 /// All that the link thread owns.
@@ -54,7 +60,12 @@ pub struct LinkThread {
     pub(super) identity: VmIdentity,
     pub(super) core: Primary,
     pub(super) gate: Gate<Output>,
+    /// Writes to shared disks. They are never dropped, and the devices bound them.
+    pub(super) write_gate: Gate<DiskRequest>,
+    pub(super) lease: Lease,
     pub(super) stream: Option<Stream>,
+    /// While the secondary's disks are made equal to ours.
+    pub(super) resync: Option<Resync>,
     pub(super) connector: Connector,
     pub(super) orders: Arc<Orders>,
     pub(super) mailbox: Mailbox<Message>,
@@ -67,6 +78,8 @@ pub struct LinkThread {
     pub(super) time_ns: u64,
     pub(super) log_bytes: u64,
     pub(super) commit_delay: Histogram<u64>,
+    pub(super) lags: Histogram<u64>,
+    pub(super) tally: Tally,
     /// When the VM ran live after a takeover, until it has said something.
     pub(super) awaiting_first_output: Option<u64>,
     /// A command that is answered when the core has let go of the secondary, with the peer to look for then.
@@ -117,7 +130,10 @@ impl LinkThread {
             identity,
             core,
             gate: Gate::new(limits),
+            write_gate: Gate::new(Limits { outputs: usize::MAX, bytes: u64::MAX }),
+            lease: Lease::default(),
             stream: None,
+            resync: None,
             connector: Connector::new(peer),
             orders,
             mailbox,
@@ -130,6 +146,8 @@ impl LinkThread {
             time_ns: start.time_ns,
             log_bytes: 0,
             commit_delay: effects::new_histogram(),
+            lags: effects::new_lags(),
+            tally: start.tally,
             awaiting_first_output,
             detaching: None,
             halted: false,
@@ -157,21 +175,27 @@ impl LinkThread {
         while !self.is_done() {
             let ready = self.wait()?;
             // What the peer said comes before the clock: after a pause of this process it may show that all is well.
-            if ready.connection {
+            if ready.connection || self.is_comparing_slowly() {
                 self.hear_peer();
             }
             self.read_letters(&ready);
+            if ready.resync {
+                self.read_resync();
+            }
             self.tell(Event::Tick);
+            self.renew_lease();
             self.seek_peer()?;
             self.flush();
             self.report();
         }
+        self.leave_disks();
         self.end()
     }
 
     /// The vCPU thread has ended, and what the guest said last has left or cannot.
     fn is_done(&mut self) -> bool {
-        if !self.vcpu_ended || self.halted || self.gate.outputs() == 0 {
+        let said_all = self.gate.outputs() == 0 && self.site.outlets.disks.is_idle();
+        if !self.vcpu_ended || self.halted || said_all {
             return self.vcpu_ended;
         }
         let since_ns = *self.ending_since_ns.get_or_insert_with(monotonic_ns);
@@ -185,8 +209,19 @@ impl LinkThread {
             watched.push(PollFd::from_borrowed_fd(self.vcpu_letters.descriptor(), PollFlags::IN));
             watched.len() - 1
         });
-        let connection = self.stream.as_ref().map(|stream| {
-            watched.push(PollFd::new(&stream.connection, stream.connection.interest()));
+        let connection = self.stream.as_ref().and_then(|stream| {
+            let interest = match stream.connection.interest() {
+                interest if self.is_comparing_slowly() => interest - PollFlags::IN,
+                interest => interest,
+            };
+            if interest.is_empty() {
+                return None;
+            }
+            watched.push(PollFd::new(&stream.connection, interest));
+            Some(watched.len() - 1)
+        });
+        let resync = self.resync_to_hear().map(|resync| {
+            watched.push(PollFd::from_borrowed_fd(resync.descriptor(), PollFlags::IN));
             watched.len() - 1
         });
         match poll(&mut watched, Some(&timeout)) {
@@ -199,6 +234,7 @@ impl LinkThread {
             letters: is_ready(0),
             vcpu: vcpu.is_some_and(is_ready),
             connection: connection.is_some_and(is_ready),
+            resync: resync.is_some_and(is_ready),
         })
     }
 

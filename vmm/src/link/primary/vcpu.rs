@@ -3,14 +3,16 @@
 use std::{sync::Arc, thread, time::Duration};
 
 use devices::Output;
-use ftlog::{Generation, Manifest, Position, StepRef};
+use ftlog::{FrameKind, Generation, Manifest, Position, StepRef};
 use replay::{Recorder, RegisterFile};
 
 use super::{
     messages::{FromVcpu, Stretch},
     orders::{Halted, Order, Orders},
+    resync::send_changes,
 };
 use crate::{
+    disk::Disks,
     host::clock::monotonic_ns,
     kvm::cpuid,
     link::{identity::VmIdentity, mailbox::Mailbox},
@@ -30,6 +32,7 @@ pub struct Recorded {
     identity: VmIdentity,
     mailbox: Mailbox<FromVcpu>,
     orders: Arc<Orders>,
+    disks: Arc<Disks>,
     recorder: Recorder,
     registers: Vec<RegisterFile>,
     outputs: Vec<(Position, Output)>,
@@ -43,12 +46,14 @@ impl Recorded {
         identity: VmIdentity,
         mailbox: Mailbox<FromVcpu>,
         orders: Arc<Orders>,
+        disks: Arc<Disks>,
         position: Position,
     ) -> Self {
         Self {
             identity,
             mailbox,
             orders,
+            disks,
             recorder: Recorder::after(position),
             registers: Vec::new(),
             outputs: Vec::new(),
@@ -94,6 +99,16 @@ impl Recorded {
     fn seed(&mut self, machine: &mut Machine, link: Link, generation: Generation) -> anyhow::Result<()> {
         let position = machine.position();
         self.tell(FromVcpu::SeedStarted(link, position))?;
+        // What the files hold is part of the state: nothing may be on its way to them.
+        if !self.disks.wait_idle() {
+            return Ok(());
+        }
+        if let Err(error) = self.send_last_blocks(link) {
+            return match error.downcast::<Halted>() {
+                Ok(halted) => Err(halted.into()),
+                Err(error) => self.tell(FromVcpu::SeedFailed(link, format!("{error:#}"))),
+            };
+        }
         let manifest = Manifest {
             vm: self.identity.vm,
             generation,
@@ -107,6 +122,14 @@ impl Recorded {
             self.tell(FromVcpu::SeedFrame(link, kind, body.to_vec()))
         })?;
         self.tell(FromVcpu::SeedSent(link))
+    }
+
+    /// What the guest has written since the copies of its disks were compared.
+    fn send_last_blocks(&self, link: Link) -> anyhow::Result<()> {
+        let mut copies = self.disks.copies()?;
+        send_changes(&mut copies, &mut |body| {
+            self.tell(FromVcpu::SeedFrame(link, FrameKind::DiskBlock, body))
+        })
     }
 
     fn hand_over(&mut self) -> anyhow::Result<()> {
@@ -145,8 +168,16 @@ impl Witness for Recorded {
         self.registers.extend(step.registers.copied());
         // The stream carries no registers: the link thread keeps the latest, should the secondary ask.
         self.recorder.record(position, StepRef { registers: None, ..step })?;
-        let spoke = !outputs.is_empty();
-        self.outputs.extend(outputs.drain(..).map(|output| (position, output)));
+        self.disks.admit(step.events, outputs);
+        for output in outputs.drain(..) {
+            match output {
+                Output::Disk(request) if !self.disks.waits_for_commit(&request) => {
+                    self.disks.perform(request);
+                }
+                output => self.outputs.push((position, output)),
+            }
+        }
+        let spoke = !self.outputs.is_empty();
         let old = self.time_ns - self.handed_over_time_ns >= MAX_AGE_NS;
         if spoke || old || self.recorder.is_full() { self.hand_over() } else { Ok(()) }
     }

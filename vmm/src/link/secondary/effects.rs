@@ -45,7 +45,10 @@ impl LinkThread {
                 let _ = self.tasks.send(Task::GoLive { generation, from, recovery, loss });
                 self.done = true;
             }
-            Effect::Discard { reason } => self.discard(&reason.to_string()),
+            Effect::Discard { reason } => {
+                let why = self.failure.take().map_or_else(String::new, |why| format!(": {why}"));
+                self.discard(&format!("{reason}{why}"));
+            }
         }
     }
 
@@ -80,7 +83,7 @@ impl LinkThread {
         }
     }
 
-    fn send(&mut self, kind: FrameKind, body: &[u8]) {
+    pub(super) fn send(&mut self, kind: FrameKind, body: &[u8]) {
         if let Some(connection) = &mut self.connection {
             connection.send(kind, body);
         }

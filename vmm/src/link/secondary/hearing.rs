@@ -2,10 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use ftlog::{Diverged, Frame, FrameKind, Heartbeat, Message, Position, Registers, decode_steps};
+use ftlog::{Diverged, Frame, FrameKind, Heartbeat, Message, Position, Refuse, Registers, decode_steps};
 use replay::Divergence;
 
 use super::{
+    copies::Copies,
     replica::{Report, Task},
     session::LinkThread,
 };
@@ -17,12 +18,21 @@ use crate::{
 
 /// How long a diverged secondary waits for the primary's registers.
 const EXPLANATION: Duration = Duration::from_millis(500);
+/// Frames heard between two looks at the clock.
+const FRAMES_AT_ONCE: usize = 64;
 /// Frames that may come while the machine is made from the seed.
 const MAX_DEFERRED: usize = 4096;
 
 impl LinkThread {
+    /// Not all at once, however much there is: the primary wants to hear of us too.
     pub(super) fn hear_primary(&mut self) {
-        while let Some(connection) = &mut self.connection {
+        self.more_to_hear = false;
+        for _ in 0..FRAMES_AT_ONCE {
+            let Some(connection) = &mut self.connection else { return };
+            if self.copies.as_ref().is_some_and(Copies::is_full) {
+                // It is this side that does not listen.
+                return self.tell(Event::Heard);
+            }
             match connection.receive() {
                 Ok(Some(frame)) => self.hear(frame),
                 Ok(None) => return,
@@ -33,6 +43,7 @@ impl LinkThread {
                 }
             }
         }
+        self.more_to_hear = true;
     }
 
     fn hear(&mut self, frame: Frame) {
@@ -73,8 +84,21 @@ impl LinkThread {
                 self.add_to_seed(frame).map_err(damaged)?;
                 Ok(Event::Heard)
             }
+            FrameKind::DiskBlock => {
+                let copies = self.copies.as_ref().ok_or(LossReason::Damaged)?;
+                copies.hear(frame).map_err(damaged)?;
+                Ok(Event::Heard)
+            }
+            FrameKind::Refuse => {
+                let reason =
+                    Refuse::decode(&frame.body).map_or_else(|error| error.to_string(), |told| told.reason);
+                self.site.board.notice(format!("the primary gives up: {reason}"));
+                Ok(Event::Lost(LossReason::Closed))
+            }
             FrameKind::SeedDone => {
                 let seed = self.seed.take().ok_or(LossReason::Damaged)?;
+                // No more blocks: whoever writes them comes to an end, which the loading of the seed waits for.
+                self.copies = None;
                 // The core hears of it when it is loaded: see `loaded`.
                 let _ = self.tasks.send(Task::Load(Box::new(seed)));
                 self.deferred = Some(Vec::new());
@@ -131,11 +155,16 @@ impl LinkThread {
                     self.tell(Event::Executed { through, bytes });
                 }
                 Report::Diverged(divergence) => self.diverged(divergence),
-                Report::Failed { position } => self.tell(Event::Failed { position }),
+                Report::Failed { position, reason } => {
+                    self.failure = Some(reason);
+                    self.tell(Event::Failed { position });
+                }
                 Report::Claimed(generation, outcome) => {
                     self.site.board.notice(format!("arbiter, generation {generation}: {outcome}"));
                     self.tell(Event::Claimed { generation, outcome });
                 }
+                // That it was told has ended the wait for it.
+                Report::Room => {}
                 Report::Ended => self.done = true,
             }
         }

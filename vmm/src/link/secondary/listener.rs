@@ -11,7 +11,7 @@ use std::{
 
 use anyhow::{Context, bail, ensure};
 use crossbeam_channel::{Receiver, Sender, unbounded};
-use ftlog::{FrameKind, Hello, Message, Purpose, Refuse, Report, Welcome};
+use ftlog::{DiskShape, FrameKind, Hello, Message, Purpose, Refuse, Report, Welcome};
 
 use crate::{
     control::Board,
@@ -159,6 +159,7 @@ impl Reception {
             hello.shape.net_mac.is_none() || self.has_net,
             "the VM has a network card; start the secondary with --net tap=NAME"
         );
+        check_disks(&hello.shape.disks, &self.site.outlets.disks.shapes())?;
         self.check_arbiter(hello)
     }
 
@@ -193,6 +194,31 @@ impl Reception {
         *busy = Some(format!("the secondary of VM {}", hello.vm));
         Ok(())
     }
+}
+
+/// Disks are the same when a guest and its log cannot tell one from the other.
+fn check_disks(theirs: &[DiskShape], ours: &[DiskShape]) -> anyhow::Result<()> {
+    ensure!(
+        theirs.len() == ours.len(),
+        "the VM has {} disks, the secondary was given {}; give it a --disk for each, in the same order",
+        theirs.len(),
+        ours.len()
+    );
+    for (index, (theirs, ours)) in theirs.iter().zip(ours).enumerate() {
+        ensure!(
+            theirs == ours,
+            "disk {index} is {} on the primary, {} on the secondary",
+            describe_disk(theirs),
+            describe_disk(ours)
+        );
+    }
+    Ok(())
+}
+
+fn describe_disk(shape: &DiskShape) -> String {
+    let DiskShape { sectors, readonly, mode } = shape;
+    let access = if *readonly { ", readonly" } else { "" };
+    format!("{mode}{access}, {sectors} sectors of 512 bytes")
 }
 
 fn note_refusal(board: &Board, peer: &str, reason: &str) {

@@ -7,11 +7,13 @@
 //!                            └────────────────────────┘─────────┘
 //! ```
 
+pub(in crate::link) mod copies;
 mod effects;
 mod hearing;
 mod listener;
 mod replica;
 mod session;
+mod takeover;
 
 use std::time::Duration;
 

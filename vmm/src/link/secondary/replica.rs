@@ -2,16 +2,16 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use anyhow::Context;
 use devices::Output;
-use ftlog::{Generation, Position, StepsFrame};
+use ftlog::{Generation, Position, Step, StepsFrame};
 use replay::Divergence;
 
-use super::{Served, session::Session};
+use super::{Served, copies::Writer, session::Session};
 use crate::{
     arbiter::ClaimOutcome,
     commit::Unreleased,
-    control::Takeover,
-    host::clock::monotonic_ns,
+    disk,
     kvm::Host,
     link::{announce, identity::VmIdentity, mailbox::Mailbox, primary::Site},
     machine::Machine,
@@ -68,7 +68,11 @@ pub enum Report {
     Failed {
         /// Where.
         position: Position,
+        /// Why.
+        reason: String,
     },
+    /// A block was written to a disk, so that another may come.
+    Room,
     /// The arbiter answered.
     Claimed(Generation, ClaimOutcome),
     /// The vCPU thread is done with this session.
@@ -83,27 +87,35 @@ pub enum SessionEnd {
     Discarded(String),
 }
 
-struct Replica<'a> {
-    site: &'a Site,
-    identity: VmIdentity,
-    machine: Option<Machine>,
+/// The machine of a session, and what goes with it.
+pub(super) struct Replica<'a> {
+    pub(super) site: &'a Site,
+    pub(super) identity: VmIdentity,
+    /// For how long the primary may write shared disks after we have answered it, ns.
+    pub(super) lease_ns: u64,
+    pub(super) machine: Option<Machine>,
     reports: Mailbox<Report>,
-    unreleased: Arc<Mutex<Unreleased<Output>>>,
+    pub(super) unreleased: Arc<Mutex<Unreleased<Output>>>,
+    /// Whoever writes the disks, until the machine is made.
+    writer: Option<Writer>,
     /// The guest's address, learnt from what it says, to announce it at a takeover.
-    address: Option<[u8; 4]>,
+    pub(super) address: Option<[u8; 4]>,
     outputs: Vec<Output>,
 }
 
 /// Executes a session to its end.
 pub fn run(site: &Site, session: Session) -> anyhow::Result<SessionEnd> {
-    let Session { tasks, reports, unreleased, hello, thread } = session;
+    let Session { tasks, reports, unreleased, hello, thread, writer } = session;
+    let lease_ns = hello.lease_ns;
     let identity = VmIdentity { vm: hello.vm, shape: hello.shape, wall_base_ns: 0 };
     let mut replica = Replica {
         site,
         identity,
+        lease_ns,
         machine: None,
         reports: reports.clone(),
         unreleased,
+        writer,
         address: None,
         outputs: Vec::new(),
     };
@@ -123,6 +135,10 @@ pub fn run(site: &Site, session: Session) -> anyhow::Result<SessionEnd> {
     };
     reports.send(Report::Ended);
     let _ = thread.join();
+    // The next VM finds its disks at rest.
+    if let Some(Err(error)) = replica.finish_disks() {
+        tracing::debug!("{error:#}");
+    }
     Ok(end)
 }
 
@@ -142,24 +158,39 @@ impl Replica<'_> {
     fn load(&mut self, seed: Seed) {
         self.identity.wall_base_ns = seed.manifest().wall_base_ns;
         let position = seed.manifest().position;
-        let made = Host::open().map_err(anyhow::Error::from).and_then(|host| Ok(seed.finish(&host)?));
+        let disks = self.finish_disks().unwrap_or(Ok(()));
+        let made = disks.and_then(|()| {
+            let machine = seed.finish(&Host::open()?)?;
+            let expected = disk::configs(&self.identity.shape.disks);
+            anyhow::ensure!(
+                machine.platform().disks().map(|(_, config)| config).eq(&expected),
+                "the seed's disks are not those of the handshake"
+            );
+            Ok(machine)
+        });
         match made {
             Ok(machine) => {
                 self.machine = Some(machine);
                 self.reports.send(Report::Loaded { position });
             }
             Err(error) => {
-                self.site.board.notice(format!("the seed cannot be used: {error:#}"));
-                self.reports.send(Report::Failed { position });
+                let reason = format!("{error:#}");
+                self.site.board.notice(format!("the seed cannot be used: {reason}"));
+                self.reports.send(Report::Failed { position, reason });
             }
         }
+    }
+
+    /// Waits until this side's disks hold what they should, safely.
+    fn finish_disks(&mut self) -> Option<anyhow::Result<()>> {
+        let written = self.writer.take()?.join();
+        Some(written.unwrap_or_else(|_| Err(anyhow::anyhow!("the thread that writes the disks panicked"))))
     }
 
     fn execute(&mut self, batch: StepsFrame, bytes: u64) -> Option<SessionEnd> {
         let mut position = batch.first;
         for step in &batch.steps {
-            let machine = self.machine.as_mut()?;
-            if let Err(error) = replayed::step(machine, position, step, &mut self.outputs, &self.site.stop) {
+            if let Err(error) = self.step(position, step) {
                 return self.failed(position, error);
             }
             self.keep_outputs(position);
@@ -171,6 +202,13 @@ impl Replica<'_> {
         machine.platform().powered_off().map(|status| SessionEnd::Served(Served::PoweredOff(status)))
     }
 
+    fn step(&mut self, position: Position, step: &Step) -> anyhow::Result<()> {
+        // The guest hears that something is on its disk only when it is on this side's copy too.
+        self.site.outlets.disks.await_copies(&step.events)?;
+        let machine = self.machine.as_mut().context("there is no machine")?;
+        replayed::step(machine, position, step, &mut self.outputs, &self.site.stop)
+    }
+
     fn failed(&mut self, position: Position, error: anyhow::Error) -> Option<SessionEnd> {
         self.machine = None;
         if matches!(error.downcast_ref(), Some(StepError::Stopped)) {
@@ -179,8 +217,9 @@ impl Replica<'_> {
         match error.downcast() {
             Ok(divergence) => self.reports.send(Report::Diverged(divergence)),
             Err(error) => {
-                self.site.board.notice(format!("the VM cannot go on at {position}: {error:#}"));
-                self.reports.send(Report::Failed { position })
+                let reason = format!("{error:#}");
+                self.site.board.notice(format!("the VM cannot go on at {position}: {reason}"));
+                self.reports.send(Report::Failed { position, reason })
             }
         };
         None
@@ -190,6 +229,7 @@ impl Replica<'_> {
         if self.outputs.is_empty() {
             return;
         }
+        self.copy_requests();
         let mut unreleased = self.unreleased.lock().unwrap_or_else(PoisonError::into_inner);
         for output in self.outputs.drain(..) {
             let bytes = match &output {
@@ -198,69 +238,17 @@ impl Replica<'_> {
                     frame.len()
                 }
                 Output::Console(bytes) => bytes.len(),
-                Output::PowerOff { .. } => continue,
+                Output::Disk(_) | Output::PowerOff { .. } => continue,
             };
             unreleased.push(position, bytes as u64, output);
         }
     }
 
-    /// From here on this side is the VM: it hears and speaks for itself.
-    fn go_live(
-        &mut self,
-        generation: Generation,
-        from: Position,
-        recovery: Option<Recovery>,
-        loss: String,
-    ) -> Option<SessionEnd> {
-        let machine = self.machine.take()?;
-        assert_eq!(machine.position(), from, "the machine stands where the log ends");
-        self.site.inbox.clear();
-        if let Some(tap) = &self.site.outlets.tap {
-            if let Err(error) = tap.discard_waiting() {
-                tracing::warn!(%error, "frames from before the takeover may reach the guest");
-            }
-            if let Some(mac) = self.identity.shape.net_mac {
-                announce::announce(tap, mac, self.address);
+    fn copy_requests(&mut self) {
+        for request in self.outputs.extract_if(.., |output| matches!(output, Output::Disk(_))) {
+            if let Output::Disk(request) = request {
+                self.site.outlets.disks.copy(request);
             }
         }
-        let again = self.unreleased.lock().unwrap_or_else(PoisonError::into_inner).take();
-        again.into_iter().for_each(|output| self.site.outlets.emit(output));
-        let live_ns = monotonic_ns();
-        self.tell_takeover(generation, recovery, loss, live_ns);
-        let identity = self.identity.clone();
-        Some(SessionEnd::Served(Served::TookOver {
-            machine: Box::new(machine),
-            identity,
-            generation,
-            live_ns,
-        }))
-    }
-
-    fn tell_takeover(
-        &self,
-        generation: Generation,
-        recovery: Option<Recovery>,
-        reason: String,
-        live_ns: u64,
-    ) {
-        let Some(recovery) = recovery else { return };
-        let drained_ns = recovery.drained_ns.unwrap_or(recovery.detected_ns);
-        let won_ns = recovery.won_ns.unwrap_or(drained_ns);
-        let ms = |from: u64, to: u64| to.saturating_sub(from) as f64 / 1e6;
-        let takeover = Takeover {
-            reason,
-            generation: generation.0,
-            detection_ms: ms(recovery.heard_ns, recovery.detected_ns),
-            drain_ms: ms(recovery.detected_ns, drained_ns),
-            arbitration_ms: ms(drained_ns, won_ns),
-            resume_ms: ms(won_ns, live_ns),
-            first_output_ms: None,
-            total_ms: ms(recovery.heard_ns, live_ns),
-        };
-        self.site.board.notice(format!(
-            "taking over: live {:.1} ms after the primary was last heard",
-            takeover.total_ms
-        ));
-        self.site.board.update(|status| status.takeover = Some(takeover));
     }
 }

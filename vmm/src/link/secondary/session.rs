@@ -13,6 +13,7 @@ use ftlog::{Frame, Hello, Position};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::{
+    copies::{Copies, Writer},
     listener::{Offer, WINDOW_BYTES},
     replica::{Report, Task},
 };
@@ -51,13 +52,18 @@ pub struct Session {
     pub hello: Hello,
     /// Ends after its last task.
     pub thread: JoinHandle<()>,
+    /// Whoever writes this side's copies of the disks before the seed is whole.
+    pub writer: Option<Writer>,
 }
 
 impl Session {
     /// Starts the link thread for a primary that was let in.
     pub fn start(site: &Site, offer: Offer) -> anyhow::Result<Self> {
+        // What an earlier VM asked of the disks here is done first.
+        site.outlets.disks.replay();
         let (tasks_in, tasks) = unbounded();
         let (reports, letters) = mailbox()?;
+        let (copies, writer) = Copies::start(&site.outlets.disks, reports.clone())?.unzip();
         let unreleased = Arc::new(Mutex::new(Unreleased::new(UNRELEASED)));
         let Offer { connection, hello } = offer;
         let core = Secondary::new(&site.config, hello.generation, WINDOW_BYTES, monotonic_ns());
@@ -67,6 +73,7 @@ impl Session {
             identity,
             core,
             connection: Some(connection),
+            copies,
             seed: None,
             deferred: None,
             tasks: tasks_in,
@@ -78,12 +85,14 @@ impl Session {
             log_bytes: 0,
             primary_position: Position(0),
             loss: None,
+            failure: None,
             rate: Rate::default(),
             reported_ns: 0,
+            more_to_hear: false,
             done: false,
         };
         let thread = thread::Builder::new().name("link".into()).spawn(move || link.run())?;
-        Ok(Self { tasks, reports, unreleased, hello, thread })
+        Ok(Self { tasks, reports, unreleased, hello, thread, writer })
     }
 }
 
@@ -92,6 +101,8 @@ pub(super) struct LinkThread {
     pub(super) identity: VmIdentity,
     pub(super) core: Secondary,
     pub(super) connection: Option<Connection>,
+    /// Until the seed is whole: the disks on this side, while they are made equal to the primary's.
+    pub(super) copies: Option<Copies>,
     pub(super) seed: Option<Seed>,
     /// Set while the vCPU thread makes the machine: what came meanwhile, to be heard after that.
     pub(super) deferred: Option<Vec<Frame>>,
@@ -105,8 +116,12 @@ pub(super) struct LinkThread {
     pub(super) log_bytes: u64,
     pub(super) primary_position: Position,
     pub(super) loss: Option<LossReason>,
+    /// Why the VM could not go on here.
+    pub(super) failure: Option<String>,
     pub(super) rate: Rate,
     pub(super) reported_ns: u64,
+    /// Frames may be here already, which no poll tells of.
+    pub(super) more_to_hear: bool,
     pub(super) done: bool,
 }
 
@@ -118,6 +133,7 @@ impl LinkThread {
             }
             // The log before the clock: after a pause of this process it may show that the primary is well.
             self.hear_primary();
+            self.send_digests();
             self.read_reports();
             self.tell(Event::Tick);
             self.flush();
@@ -126,15 +142,22 @@ impl LinkThread {
     }
 
     fn wait(&self) -> anyhow::Result<()> {
-        let timeout = Timespec::try_from(Duration::from_nanos(self.site.config.heartbeat_ns()))?;
-        let letters = PollFd::from_borrowed_fd(self.letters.descriptor(), PollFlags::IN);
-        let polled = match &self.connection {
-            Some(connection) => {
-                poll(&mut [letters, PollFd::new(connection, connection.interest())], Some(&timeout))
+        let patience_ns = if self.more_to_hear { 0 } else { self.site.config.heartbeat_ns() };
+        let timeout = Timespec::try_from(Duration::from_nanos(patience_ns))?;
+        let mut watched = vec![PollFd::from_borrowed_fd(self.letters.descriptor(), PollFlags::IN)];
+        if let Some(connection) = &self.connection {
+            let interest = match connection.interest() {
+                interest if self.is_copying_slowly() => interest - PollFlags::IN,
+                interest => interest,
+            };
+            if !interest.is_empty() {
+                watched.push(PollFd::new(connection, interest));
             }
-            None => poll(&mut [letters], Some(&timeout)),
-        };
-        match polled {
+        }
+        if let Some(copies) = self.copies_to_hear() {
+            watched.push(PollFd::from_borrowed_fd(copies.descriptor(), PollFlags::IN));
+        }
+        match poll(&mut watched, Some(&timeout)) {
             Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
             Err(error) => Err(error.into()),
         }
@@ -170,6 +193,7 @@ impl LinkThread {
             status.guest_time_ms = self.executed_time_ns as f64 / 1e6;
             status.peer = self.connection.as_ref().map(Connection::peer);
             status.lag_records = self.primary_position.max(received).0.saturating_sub(executed.0);
+            status.disks = self.site.outlets.disks.report();
             status.log_bytes = self.log_bytes;
             status.log_bytes_per_s = rate;
         });

@@ -1,6 +1,7 @@
 //! Tests of the queue against a device that works on the shared memory by address alone.
 
 use core::slice;
+use core::sync::atomic::{AtomicU16, AtomicU32, Ordering};
 
 use super::*;
 
@@ -68,7 +69,7 @@ fn buffers_travel_around_the_rings_many_times() {
         assert!(!device.give_back(id, 4), "interrupts are suppressed");
         let used = queue.peek().expect("the device returned a buffer");
         queue.take();
-        assert_eq!((used.buffer, used.length), (id, 4));
+        assert_eq!((used.head, used.length), (id, 4));
         assert_eq!(queue.buffer(id)[..4], round.to_le_bytes());
         queue.give(id, BUFFER_BYTES);
         if round % 10_000 == 0 {

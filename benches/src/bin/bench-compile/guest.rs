@@ -1,0 +1,214 @@
+//! A Linux guest in one of the modes, used by its console as by a person.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail, ensure};
+use ftvmm::{
+    control::{State, Status},
+    demo::wait,
+};
+use serde::Serialize;
+
+use crate::place::{Place, Side, Started};
+
+/// The guest's memory, MiB.
+pub const MEMORY_MIB: u32 = 512;
+/// How long a guest may take to boot, be protected, or end: two lab hosts are emulated on this machine's cores.
+const PATIENCE: Duration = Duration::from_secs(300);
+/// A console that is not read yet may lose a line: it is typed again after this time.
+const AGAIN: Duration = Duration::from_secs(5);
+
+/// How the guest is run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Mode {
+    /// `ftvmm run`: what all else is compared with.
+    Run,
+    /// `ftvmm record`, to a file.
+    Record,
+    /// `ftvmm primary` with `ftvmm secondary`.
+    Protected,
+}
+
+impl Mode {
+    /// In the order in which they are measured.
+    pub const ALL: [Self; 3] = [Self::Run, Self::Record, Self::Protected];
+
+    /// As the table calls it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Run => "run",
+            Self::Record => "record",
+            Self::Protected => "protected",
+        }
+    }
+}
+
+/// A running guest.
+pub struct Guest<'a> {
+    live: Box<dyn Started + 'a>,
+    shadow: Option<Box<dyn Started + 'a>>,
+    /// How much of the console was looked at.
+    seen: usize,
+}
+
+impl<'a> Guest<'a> {
+    /// Switches it on.
+    pub fn start(place: &'a dyn Place, mode: Mode) -> anyhow::Result<Self> {
+        let disk = |side| ["--disk".to_owned(), format!("path={}", place.disk(side))];
+        let memory = MEMORY_MIB.to_string();
+        let cmdline = "console=ttyS0 quiet panic=-1 root=/dev/vda ftvmm.workload=shell";
+        let kernel = place.kernel();
+        let vm = ["--kernel", &kernel, "--memory", &memory, "--cmdline", cmdline].map(str::to_owned);
+        let vm = [vm.as_slice(), &disk(Side::Live)].concat();
+        let pair = pair_options(place);
+        let role = |name: &str| vec![name.to_owned()];
+        let (live, shadow) = match mode {
+            Mode::Run => (place.start(Side::Live, &[role("run"), vm].concat())?, None),
+            Mode::Record => {
+                let log = vec!["--log".to_owned(), place.log_file()];
+                (place.start(Side::Live, &[role("record"), vm, log].concat())?, None)
+            }
+            Mode::Protected => {
+                let listen = vec!["--listen".to_owned(), place.listen()];
+                let words = [role("secondary"), listen, disk(Side::Shadow).to_vec(), pair.clone()].concat();
+                let mut shadow = place.start(Side::Shadow, &words)?;
+                let address = await_address(shadow.as_mut())?;
+                let peer = vec!["--peer".to_owned(), address];
+                let words = [role("primary"), vm, peer, pair].concat();
+                (place.start(Side::Live, &words)?, Some(shadow))
+            }
+        };
+        Ok(Self { live, shadow, seen: 0 })
+    }
+
+    /// Waits until its shell takes commands; gives when init had come up, and how long that took by the guest's clock.
+    pub fn await_shell(&mut self) -> anyhow::Result<(Instant, f64)> {
+        let (line, when) = self.await_line("init: up after ", PATIENCE)?;
+        let up = line.split(' ').nth(3).and_then(|text| text.parse().ok());
+        let up = up.with_context(|| format!("the guest's init says {line:?}"))?;
+        self.await_line("shell: ", PATIENCE)?;
+        let begun = Instant::now();
+        while begun.elapsed() < PATIENCE {
+            self.live.type_line("echo answer=$((6 * 7))")?;
+            if self.await_line("answer=42", AGAIN).is_ok() {
+                return Ok((when, up));
+            }
+            self.ensure_runs()?;
+        }
+        bail!("the guest's shell does not answer: {}", self.live.output())
+    }
+
+    /// Waits until the guest is protected, where it is to be.
+    pub fn await_protection(&mut self) -> anyhow::Result<()> {
+        if self.shadow.is_none() {
+            return Ok(());
+        }
+        wait::until("protection", PATIENCE, || {
+            self.ensure_runs()?;
+            std::thread::sleep(Duration::from_millis(200));
+            Ok((self.status()?.state == State::Protected).then_some(()))
+        })
+    }
+
+    /// Types a command.
+    pub fn type_line(&mut self, line: &str) -> anyhow::Result<()> {
+        self.live.type_line(line)
+    }
+
+    /// Waits for the next line on the console that begins with `start`; gives it, and when it was seen.
+    pub fn await_line(&mut self, start: &str, patience: Duration) -> anyhow::Result<(String, Instant)> {
+        let what = format!("{start:?} on the guest's console");
+        let found = wait::until(&what, patience, || {
+            if let Some((line, end)) = find_line(&self.live.output(), self.seen, start) {
+                self.seen = end;
+                return Ok(Some((line, Instant::now())));
+            }
+            self.ensure_runs()?;
+            Ok(None)
+        });
+        found.with_context(|| format!("the console ends with {}", last_lines(&self.live.output())))
+    }
+
+    /// Its monitor's status.
+    pub fn status(&self) -> anyhow::Result<Status> {
+        self.live.status()
+    }
+
+    /// CPU seconds of the live side and of the other.
+    pub fn cpu_s(&self) -> anyhow::Result<[Option<f64>; 2]> {
+        Ok([Some(self.live.cpu_s()?), self.shadow.as_ref().map(|shadow| shadow.cpu_s()).transpose()?])
+    }
+
+    /// The memory maps of the live side's monitor and of the other's.
+    pub fn smaps(&self) -> anyhow::Result<[Option<String>; 2]> {
+        Ok([Some(self.live.smaps()?), self.shadow.as_ref().map(|shadow| shadow.smaps()).transpose()?])
+    }
+
+    /// Leaves the shell, upon which the guest switches off, and waits until all has ended well.
+    pub fn shut_down(mut self) -> anyhow::Result<()> {
+        self.live.type_line("exit")?;
+        for started in [Some(&mut self.live), self.shadow.as_mut()].into_iter().flatten() {
+            let ended = wait::until("the guest to switch off", PATIENCE, || started.ended())?;
+            ensure!(ended.is_empty(), "ftvmm ended with {ended}: {}", last_lines(&started.log()));
+        }
+        Ok(())
+    }
+
+    fn ensure_runs(&mut self) -> anyhow::Result<()> {
+        for started in [Some(&mut self.live), self.shadow.as_mut()].into_iter().flatten() {
+            if let Some(ended) = started.ended()? {
+                bail!("ftvmm has ended ({ended}): {}", last_lines(&started.log()));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn pair_options(place: &dyn Place) -> Vec<String> {
+    let (arbiter, timeout) = (format!("file:{}", place.arbiter()), place.failure_timeout_ms().to_string());
+    ["--arbiter", &arbiter, "--failure-timeout", &timeout].map(str::to_owned).to_vec()
+}
+
+fn await_address(shadow: &mut dyn Started) -> anyhow::Result<String> {
+    wait::until("the secondary to listen", PATIENCE, || {
+        let output = shadow.output();
+        let address = output.lines().find_map(|line| line.strip_prefix("listening on ").map(str::to_owned));
+        match shadow.ended()? {
+            Some(ended) if address.is_none() => bail!("it ended ({ended}): {}", last_lines(&shadow.log())),
+            _ => Ok(address),
+        }
+    })
+}
+
+/// The first whole line of `text[from..]` that begins with `start`, and where it ends. The shell writes control sequences
+/// in front of what its commands say, and ends them with a carriage return.
+fn find_line(text: &str, from: usize, start: &str) -> Option<(String, usize)> {
+    let mut at = from;
+    for line in text.get(from..)?.split_inclusive(['\r', '\n']) {
+        at += line.len();
+        if line.starts_with(start) && line.ends_with(['\r', '\n']) {
+            return Some((line.trim_end().to_owned(), at));
+        }
+    }
+    None
+}
+
+fn last_lines(text: &str) -> String {
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(6)..].join("\n    ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_found_once_and_only_when_it_is_whole() {
+        let text = "# echo answer=$((6))\r\n\x1b[?2004l\ranswer=6\r\nansw";
+        let (line, end) = find_line(text, 0, "answer=").unwrap();
+        assert_eq!(line, "answer=6");
+        assert_eq!(find_line(text, end, "answ"), None);
+        assert_eq!(find_line("answer=4", 0, "answer="), None, "the rest may still come");
+    }
+}

@@ -1,0 +1,113 @@
+//! Which virtio device is in which slot.
+
+use serde::{Deserialize, Serialize};
+use vm_memory::GuestMemoryMmap;
+
+use super::blk::{Disk, DiskConfig, DiskState};
+use super::mmio::{self, Transport};
+use super::net::{Net, NetState};
+use super::rng::{Rng, RngState};
+use super::violation::Violation;
+use crate::context::Context;
+use crate::interrupts::InterruptController;
+use crate::state::StateError;
+
+/// The virtio slot of the network device.
+pub(crate) const NET_SLOT: u8 = 0;
+/// The virtio slot of the source of random bytes.
+pub const RNG_SLOT: u8 = 1;
+/// The virtio slot of the first disk; the others follow it.
+pub const FIRST_DISK_SLOT: u8 = 2;
+/// Most disks of a VM.
+pub const MAX_DISKS: usize = 6;
+
+/// The virtio devices.
+#[derive(Debug)]
+pub(crate) struct Slots {
+    pub net: Option<Net>,
+    pub rng: Rng,
+    pub disks: Vec<Disk>,
+}
+
+/// Saved state of the virtio devices.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SlotsState {
+    /// The network device in slot 0, when the VM has one.
+    pub net: Option<NetState>,
+    /// The source of random bytes in slot 1.
+    pub rng: RngState,
+    /// The disks, from slot 2 on.
+    pub disks: Vec<DiskState>,
+}
+
+impl Slots {
+    /// Disks beyond [`MAX_DISKS`] are left out.
+    pub(crate) fn new(net_mac: Option<[u8; 6]>, disks: &[DiskConfig]) -> Self {
+        let disks = (FIRST_DISK_SLOT..).zip(disks).take(MAX_DISKS);
+        Slots {
+            net: net_mac.map(Net::new),
+            rng: Rng::new(),
+            disks: disks.map(|(slot, config)| Disk::new(slot, config.clone())).collect(),
+        }
+    }
+
+    /// `None`: there is no such register to read, or not with this width.
+    pub(crate) fn read(&self, gpa: u64, data: &mut [u8]) -> Option<()> {
+        let (slot, register) = mmio::register_of(gpa)?;
+        self.transport(slot)?.read(register, data)
+    }
+
+    /// `None`: there is no such register to write, or not with this width.
+    pub(crate) fn write(
+        &mut self,
+        gpa: u64,
+        data: &[u8],
+        ctx: &mut Context,
+        interrupts: &mut InterruptController,
+    ) -> Option<()> {
+        let (slot, register) = mmio::register_of(gpa)?;
+        match slot {
+            NET_SLOT => self.net.as_mut()?.write(register, data, ctx, interrupts),
+            RNG_SLOT => self.rng.write(register, data, ctx, interrupts),
+            _ => self.disk(slot)?.write(register, data, ctx, interrupts),
+        }
+    }
+
+    pub(crate) fn disk(&mut self, slot: u8) -> Option<&mut Disk> {
+        self.disks.get_mut(usize::from(slot.checked_sub(FIRST_DISK_SLOT)?))
+    }
+
+    pub(crate) fn violation(&self, slot: u8) -> Option<&Violation> {
+        self.transport(slot)?.violation()
+    }
+
+    fn transport(&self, slot: u8) -> Option<&Transport> {
+        match slot {
+            NET_SLOT => self.net.as_ref().map(|net| &net.transport),
+            RNG_SLOT => Some(&self.rng.transport),
+            _ => self.disks.get(usize::from(slot - FIRST_DISK_SLOT)).map(|disk| &disk.transport),
+        }
+    }
+
+    pub(crate) fn save(&self) -> SlotsState {
+        let Self { net, rng, disks } = self;
+        SlotsState {
+            net: net.as_ref().map(Net::save),
+            rng: rng.save(),
+            disks: disks.iter().map(Disk::save).collect(),
+        }
+    }
+
+    pub(crate) fn restore(state: &SlotsState, memory: &GuestMemoryMmap<()>) -> Result<Self, StateError> {
+        let SlotsState { net, rng, disks } = state;
+        if disks.len() > MAX_DISKS {
+            return Err(StateError::DiskCount { found: disks.len() });
+        }
+        let disks = (FIRST_DISK_SLOT..).zip(disks).map(|(slot, disk)| Disk::restore(slot, disk, memory));
+        Ok(Slots {
+            net: net.as_ref().map(|net| Net::restore(net, memory)).transpose()?,
+            rng: Rng::restore(rng, memory)?,
+            disks: disks.collect::<Result<_, _>>()?,
+        })
+    }
+}

@@ -1,0 +1,92 @@
+//! The kernel-entry clock's page, and the exit at the count that it names, by guests at CPL0.
+
+use ftlog::ExitKind;
+use ftvmm::{
+    kvm::Host,
+    machine::{EntryClock, Machine, Reached},
+    memory::{Doorbell, Memory},
+};
+use ftvmm_tests::harness;
+
+use super::{drive, elf::Guest};
+
+/// `xor eax, eax; mov ebx, 0xcffff000; mov dx, 0x550`: the count, the page, the port.
+const START: [u8; 11] = [0x31, 0xc0, 0xbb, 0x00, 0xf0, 0xff, 0xcf, 0x66, 0xba, 0x50, 0x05];
+/// `1: inc rax; cmp rax, [rbx]; jb 1b; cmp rax, rax; out dx, al; jmp 1b`
+const COUNT: [u8; 14] = [0x48, 0xff, 0xc0, 0x48, 0x3b, 0x03, 0x72, 0xf8, 0x48, 0x39, 0xc0, 0xee, 0xeb, 0xf2];
+/// `mov [rbx], rax; mov rcx, [rbx]; out 0x80, al`
+const WRITE: [u8; 8] = [0x48, 0x89, 0x03, 0x48, 0x8b, 0x0b, 0xe6, 0x80];
+const RAX: usize = 0;
+const RCX: usize = 2;
+
+fn boot(code: &[&[u8]]) -> Option<Machine> {
+    harness::require_kvm().then(|| drive::boot(&Guest::of_code(&code.concat()).kernel(), ""))
+}
+
+fn run(machine: &mut Machine, clock: EntryClock) -> Reached {
+    let reached = machine.run_stretch(clock).unwrap().expect("nobody sends signals");
+    machine.finish_sync_point(&reached, machine.time_ns(), &[], &mut Vec::new());
+    reached
+}
+
+#[test]
+fn a_stretch_ends_at_the_count_that_the_log_names() {
+    let Some(mut machine) = boot(&[&START, &COUNT]) else { return };
+    for entries in [1, 2, 1000, 1001, 50_000] {
+        let reached = run(&mut machine, EntryClock::Logged(Some(entries)));
+        assert_eq!((reached.kind, reached.entries), (ExitKind::Pio, Some(entries)));
+        assert_eq!(reached.registers[RAX], entries);
+    }
+    // A count that has passed is reached at once.
+    assert_eq!(run(&mut machine, EntryClock::Logged(Some(7))).entries, Some(50_001));
+}
+
+#[test]
+fn a_live_guest_goes_on_until_the_bell_rings() {
+    let Some(mut machine) = boot(&[&START, &COUNT]) else { return };
+    let doorbell = machine.doorbell().clone();
+    let mut last = 0;
+    for _ in 0..20 {
+        let ringer = {
+            let doorbell = doorbell.clone();
+            std::thread::spawn(move || doorbell.ring())
+        };
+        let entries = run(&mut machine, EntryClock::Live).entries.expect("it has no other exit");
+        ringer.join().unwrap();
+        doorbell.reset();
+        assert!(entries > last);
+        last = entries;
+    }
+}
+
+#[test]
+fn a_guest_can_read_the_page_and_not_write_it() {
+    let Some(mut machine) = boot(&[&START, &WRITE]) else { return };
+    let reached = run(&mut machine, EntryClock::Logged(Some(42)));
+    assert_eq!((reached.kind, reached.entries), (ExitKind::Mmio, None), "a write is a device's");
+    let reached = run(&mut machine, EntryClock::Logged(Some(43)));
+    assert_eq!((reached.kind, reached.entries), (ExitKind::Pio, None), "another port");
+    assert_eq!(reached.registers[RCX], 43);
+}
+
+#[test]
+fn the_page_is_no_part_of_the_state() {
+    let Some(mut machine) = boot(&[&START, &COUNT]) else { return };
+    run(&mut machine, EntryClock::Logged(Some(100)));
+    let before = machine.digests().unwrap();
+    machine.doorbell().set(12345);
+    assert_eq!(machine.digests().unwrap(), before);
+    let mut copy = drive::copy(&mut machine);
+    assert_eq!(copy.digests().unwrap(), before);
+    let reached = [&mut machine, &mut copy].map(|machine| run(machine, EntryClock::Logged(Some(777))));
+    assert_eq!(reached[0].digest, reached[1].digest);
+}
+
+#[test]
+fn ram_ends_below_the_page() {
+    if !harness::require_kvm() {
+        return;
+    }
+    let largest = Memory::new(ftvmm::memory::MAX_MIB).unwrap();
+    Host::open().unwrap().create_vm(largest, Doorbell::new().unwrap()).unwrap();
+}

@@ -1,0 +1,130 @@
+//! Where the engines' answers go: to the guest, or to a secondary that waits for its own copy.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use devices::{DiskStatus, FIRST_DISK_SLOT, MAX_DISKS};
+
+use crate::{ingress::Inbox, step::StopSwitch};
+
+/// How often whoever waits for a disk looks at the stop switch.
+const GLANCE: Duration = Duration::from_millis(50);
+
+/// Virtio slots of a VM.
+const SLOTS: usize = FIRST_DISK_SLOT as usize + MAX_DISKS;
+
+struct State {
+    /// Answers are the guest's.
+    live: bool,
+    /// Requests on their way to an engine or in it, by virtio slot.
+    pending: [usize; SLOTS],
+    /// Requests of a VM that is replayed, and what became of them here.
+    copies: HashMap<(u8, u64), Option<DiskStatus>>,
+}
+
+/// Shared by the engines of a VM.
+pub struct Answers {
+    inbox: Arc<Inbox>,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+impl State {
+    fn pending(&mut self, slot: u8) -> &mut usize {
+        &mut self.pending[usize::from(slot) % SLOTS]
+    }
+
+    fn less(&mut self, slot: u8) {
+        let pending = self.pending(slot);
+        *pending = pending.saturating_sub(1);
+    }
+}
+
+impl Answers {
+    /// Answers of a VM that runs on this side (`live`), or that is replayed.
+    pub fn new(inbox: Arc<Inbox>, live: bool) -> Self {
+        let state = State { live, pending: [0; SLOTS], copies: HashMap::new() };
+        Self { inbox, state: Mutex::new(state), changed: Condvar::new() }
+    }
+
+    /// A request is on its way to an engine.
+    pub fn expect(&self, slot: u8) {
+        *self.lock().pending(slot) += 1;
+    }
+
+    /// A request of a VM that is replayed is on its way to an engine.
+    pub fn expect_copy(&self, slot: u8, id: u64) {
+        let mut state = self.lock();
+        *state.pending(slot) += 1;
+        state.copies.insert((slot, id), None);
+    }
+
+    /// An engine has answered.
+    pub fn answer(&self, slot: u8, id: u64, status: DiskStatus, data: Vec<u8>) {
+        let mut state = self.lock();
+        state.less(slot);
+        if state.live {
+            self.inbox.push_disk_done(slot, id, status as u8, data);
+        } else if let Some(copy) = state.copies.get_mut(&(slot, id)) {
+            *copy = Some(status);
+        }
+        self.changed.notify_all();
+    }
+
+    /// A request came to nothing and is not answered: this side is not the VM any more.
+    pub fn give_up(&self, slot: u8) {
+        self.lock().less(slot);
+        self.changed.notify_all();
+    }
+
+    /// Waits until at most `most` requests of a disk are on their way; false when the stop switch was thrown first.
+    pub fn wait_pending(&self, slot: u8, most: usize, stop: &StopSwitch) -> bool {
+        let mut state = self.lock();
+        while *state.pending(slot) > most {
+            if stop.is_thrown() {
+                return false;
+            }
+            state = self.wait(state);
+        }
+        true
+    }
+
+    /// How many requests of a disk are on their way.
+    pub fn pending(&self, slot: u8) -> usize {
+        *self.lock().pending(slot)
+    }
+
+    /// Waits until this side's copy has done what the log has an answer for; `None` when it was not asked to, or the
+    /// stop switch was thrown first.
+    pub fn wait_copy(&self, slot: u8, id: u64, stop: &StopSwitch) -> Option<DiskStatus> {
+        let mut state = self.lock();
+        loop {
+            match *state.copies.get(&(slot, id))? {
+                Some(status) => {
+                    state.copies.remove(&(slot, id));
+                    return Some(status);
+                }
+                None if stop.is_thrown() => return None,
+                None => state = self.wait(state),
+            }
+        }
+    }
+
+    /// From now on answers are the guest's, or those of a VM that is replayed.
+    pub fn set_live(&self, live: bool) {
+        let mut state = self.lock();
+        state.live = live;
+        state.copies.clear();
+    }
+
+    fn wait<'a>(&self, state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+        self.changed.wait_timeout(state, GLANCE).unwrap_or_else(PoisonError::into_inner).0
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

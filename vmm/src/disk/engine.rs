@@ -1,0 +1,254 @@
+//! The thread that carries out a disk's requests.
+
+use std::{
+    collections::VecDeque,
+    io, mem,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use devices::{DiskRequest, DiskStatus};
+use ftlog::DiskMode;
+use rustix::event::{PollFd, PollFlags, poll};
+
+use super::{
+    Answers, Backing, Changes, DiskError, Fence,
+    fence::Verdict,
+    job::Job,
+    ring::{Returned, Ring},
+};
+use crate::{
+    host::clock::monotonic_ns,
+    link::mailbox::{Letters, Mailbox, mailbox},
+};
+
+/// What the thread is told.
+enum Letter {
+    Perform(DiskRequest),
+    /// The fence may have changed.
+    Look,
+    /// Finish what is there and end.
+    Close,
+}
+
+/// What a disk's requests have in common.
+#[derive(Clone)]
+pub struct Surroundings {
+    /// Where answers go.
+    pub answers: Arc<Answers>,
+    /// Who may write a shared disk.
+    pub fence: Arc<Fence>,
+    /// What is written is marked here.
+    pub changes: Arc<Changes>,
+    /// Requests that failed, counted.
+    pub errors: Arc<AtomicU64>,
+}
+
+/// The handle. Dropping it waits until everything that was asked is done, except for what the fence holds back.
+pub struct Engine {
+    letters: Mailbox<Letter>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Engine {
+    /// Starts the thread. The file stays locked until it has ended.
+    pub fn start(backing: Backing, surroundings: Surroundings) -> Result<Self, DiskError> {
+        let path = backing.path.clone();
+        Self::try_start(backing, surroundings).map_err(|source| DiskError::Ring { path, source })
+    }
+
+    fn try_start(backing: Backing, surroundings: Surroundings) -> io::Result<Self> {
+        let (sender, letters) = mailbox()?;
+        let mut worker = Worker {
+            name: backing.path.display().to_string(),
+            mode: backing.shape.mode,
+            bytes: backing.bytes(),
+            ring: Ring::new(backing.file)?,
+            letters,
+            surroundings,
+            waiting: VecDeque::new(),
+            wake_ns: None,
+            closing: false,
+        };
+        let thread = thread::Builder::new().name("disk".into()).spawn(move || {
+            if let Err(error) = worker.run() {
+                tracing::error!(disk = worker.name, %error, "the io_uring has failed; the disk answers with errors");
+                worker.fail();
+            }
+        })?;
+        Ok(Self { letters: sender, thread: Some(thread) })
+    }
+
+    /// Hands a request over; those that overlap are carried out in this order.
+    pub fn perform(&self, request: DiskRequest) {
+        self.letters.send(Letter::Perform(request));
+    }
+
+    /// Has the thread look at the fence again.
+    pub fn look(&self) {
+        self.letters.send(Letter::Look);
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.letters.send(Letter::Close);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+struct Worker {
+    name: String,
+    mode: DiskMode,
+    bytes: u64,
+    ring: Ring,
+    letters: Letters<Letter>,
+    surroundings: Surroundings,
+    /// In the order in which they came; those that could start have.
+    waiting: VecDeque<Box<Job>>,
+    /// When the fence lets writes through that wait.
+    wake_ns: Option<u64>,
+    closing: bool,
+}
+
+impl Worker {
+    fn run(&mut self) -> io::Result<()> {
+        self.ring.watch(self.letters.descriptor());
+        loop {
+            self.read_letters();
+            self.start_jobs();
+            if self.closing && self.wake_ns.is_none() && self.ring.running().next().is_none() {
+                self.drop_waiting(|_| true);
+                return Ok(());
+            }
+            let patience = self.wake_ns.map(|ns| Duration::from_nanos(ns.saturating_sub(monotonic_ns())));
+            self.ring.wait(patience)?;
+            self.take_returned();
+        }
+    }
+
+    fn read_letters(&mut self) {
+        while let Some(letter) = self.letters.next() {
+            match letter {
+                Letter::Perform(request) => self.take_in(Job::new(request, self.mode)),
+                Letter::Look => {}
+                Letter::Close => self.closing = true,
+            }
+        }
+    }
+
+    /// The devices know how large the disk is; a file must not grow even if they did not.
+    fn take_in(&mut self, job: Job) {
+        if job.range().end <= self.bytes {
+            self.waiting.push_back(Box::new(job));
+        } else {
+            self.refuse(job.slot, job.id);
+        }
+    }
+
+    /// Starts whatever is not held back by the fence or by an earlier job that it conflicts with.
+    fn start_jobs(&mut self) {
+        self.wake_ns = None;
+        let mut index = 0;
+        while index < self.waiting.len() && self.ring.has_room() {
+            let job = &self.waiting[index];
+            let earlier = self.ring.running().chain(self.waiting.iter().take(index).map(Box::as_ref));
+            if { earlier }.any(|earlier| earlier.conflicts_with(job)) {
+                index += 1;
+                continue;
+            }
+            match self.verdict(job) {
+                Verdict::Yes => {
+                    if let Some(job) = self.waiting.remove(index) {
+                        self.ring.launch(job);
+                    }
+                }
+                Verdict::From(wake_ns) => {
+                    self.wake_ns = Some(wake_ns);
+                    index += 1;
+                }
+                Verdict::Wait => index += 1,
+                Verdict::No => self.drop_waiting(|job| job.changes),
+            }
+        }
+    }
+
+    fn verdict(&self, job: &Job) -> Verdict {
+        if self.mode == DiskMode::Shared && job.changes {
+            self.surroundings.fence.verdict(monotonic_ns())
+        } else {
+            Verdict::Yes
+        }
+    }
+
+    fn drop_waiting(&mut self, which: impl Fn(&Job) -> bool) {
+        let answers = &self.surroundings.answers;
+        self.waiting.retain(|job| {
+            let dropped = which(job);
+            if dropped {
+                answers.give_up(job.slot);
+            }
+            !dropped
+        });
+    }
+
+    fn take_returned(&mut self) {
+        while let Some(returned) = self.ring.next() {
+            match returned {
+                Returned::Bell => {
+                    self.letters.acknowledge();
+                    self.ring.watch(self.letters.descriptor());
+                }
+                Returned::Job(mut job, result) => match job.advance(result) {
+                    Some(status) => self.finish(&mut job, status, result),
+                    // Before the others, as it came before them; but it has to pass the fence again.
+                    None => self.waiting.push_front(job),
+                },
+            }
+        }
+    }
+
+    fn finish(&self, job: &mut Job, status: DiskStatus, result: i32) {
+        if job.changes {
+            let range = job.range();
+            self.surroundings.changes.mark(range.start, range.end - range.start);
+        }
+        if status == DiskStatus::IoError && self.surroundings.errors.fetch_add(1, Ordering::AcqRel) == 0 {
+            let problem = match result {
+                0.. => "the file ends too early, or has no room".to_owned(),
+                errno => io::Error::from_raw_os_error(-errno).to_string(),
+            };
+            tracing::warn!(
+                disk = self.name,
+                "a request failed: {problem}; the guest is told, as of all others"
+            );
+        }
+        let is_read = !job.changes && status == DiskStatus::Ok;
+        let data = if is_read { mem::take(&mut job.data) } else { Vec::new() };
+        self.surroundings.answers.answer(job.slot, job.id, status, data);
+    }
+
+    /// Answers everything with an error, until nobody asks any more.
+    fn fail(&mut self) {
+        let lost: Vec<_> = self.ring.running().map(|job| (job.slot, job.id)).collect();
+        lost.into_iter().for_each(|(slot, id)| self.refuse(slot, id));
+        while !self.closing {
+            self.letters.acknowledge();
+            self.read_letters();
+            for job in mem::take(&mut self.waiting) {
+                self.refuse(job.slot, job.id);
+            }
+            let _ = poll(&mut [PollFd::from_borrowed_fd(self.letters.descriptor(), PollFlags::IN)], None);
+        }
+    }
+
+    fn refuse(&self, slot: u8, id: u64) {
+        self.surroundings.answers.answer(slot, id, DiskStatus::IoError, Vec::new());
+    }
+}

@@ -1,0 +1,201 @@
+//! All disks of a VM on this side.
+
+use std::{io, sync::Arc};
+
+use devices::{DiskRequest, DiskStatus, FIRST_DISK_SLOT, Output};
+use ftlog::{DiskMode, DiskShape, Event};
+
+use super::{Answers, Backing, DiskCopy, DiskError, DiskOption, Engine, Fence, Use, member::Disk};
+use crate::{control::DiskReport, ingress::Inbox, step::StopSwitch};
+
+/// Requests of one disk without an answer at which the disk takes no more. A queue holds 256; a guest that resets the
+/// device again and again has more, as the host does not forget what it was asked.
+const MAX_UNANSWERED: usize = 512;
+
+/// All disks of a VM on this side, in the order of their slots.
+pub struct Disks {
+    disks: Vec<Disk>,
+    answers: Arc<Answers>,
+    fence: Arc<Fence>,
+    stop: StopSwitch,
+}
+
+/// This side's copy is not what the primary's is.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "disk {index} ({path}): this side's copy has answered a request with {status:?} that the primary's has done"
+)]
+pub struct CopyBroken {
+    /// Which disk.
+    index: usize,
+    /// Its file here.
+    path: String,
+    /// What became of the request here.
+    status: DiskStatus,
+}
+
+impl Disks {
+    /// Opens the disks of a side that is `live`, or may be later. Answers go to `inbox`.
+    pub fn open(
+        options: &[DiskOption],
+        usage: Use,
+        live: bool,
+        inbox: &Arc<Inbox>,
+        stop: &StopSwitch,
+    ) -> Result<Self, DiskError> {
+        if options.len() > ftlog::MAX_DISKS {
+            return Err(DiskError::Count { count: options.len() });
+        }
+        let answers = Arc::new(Answers::new(inbox.clone(), live));
+        let fence = Arc::new(Fence::default());
+        let open = |option| Disk::new(Backing::open(option, usage)?, &answers, &fence);
+        let disks = options.iter().map(open).collect::<Result<Vec<_>, _>>()?;
+        for disk in &disks {
+            // A secondary does not touch a shared disk.
+            if live || disk.shape.mode == DiskMode::Replicated {
+                disk.start()?;
+            }
+        }
+        Ok(Self { disks, answers, fence, stop: stop.clone() })
+    }
+
+    /// What the other side must agree with.
+    pub fn shapes(&self) -> Vec<DiskShape> {
+        self.disks.iter().map(|disk| disk.shape).collect()
+    }
+
+    /// The fence before the shared disks.
+    pub fn fence(&self) -> &Fence {
+        &self.fence
+    }
+
+    /// The fence has changed.
+    pub fn look_at_fence(&self) {
+        self.disks.iter().filter_map(Disk::engine).for_each(Engine::look);
+    }
+
+    /// Takes the requests among the guest's `outputs` in and leaves those that may be carried out. `events` are what
+    /// the guest was told at the same sync point.
+    pub fn admit(&self, events: &[Event], outputs: &mut Vec<Output>) {
+        for event in events {
+            if let Event::DiskDone { slot, .. } = event {
+                self.at(*slot).into_iter().for_each(Disk::answered);
+            }
+        }
+        outputs.retain(|output| match output {
+            Output::Disk(request) => self.admit_one(request),
+            _ => true,
+        });
+    }
+
+    fn admit_one(&self, request: &DiskRequest) -> bool {
+        let Some(disk) = self.at(request.slot) else { return false };
+        self.answers.expect(request.slot);
+        if disk.asked() < MAX_UNANSWERED {
+            return true;
+        }
+        if disk.is_changed_by(request, DiskMode::Replicated) {
+            // The other side carries it out, so this one must. Nothing holds it back here.
+            return self.answers.wait_pending(request.slot, MAX_UNANSWERED, &self.stop);
+        }
+        self.answers.answer(request.slot, request.id, DiskStatus::IoError, Vec::new());
+        false
+    }
+
+    /// Carries a request out that was admitted.
+    pub fn perform(&self, request: DiskRequest) {
+        match self.at(request.slot).and_then(Disk::engine) {
+            Some(engine) => engine.perform(request),
+            None => self.answers.answer(request.slot, request.id, DiskStatus::IoError, Vec::new()),
+        }
+    }
+
+    /// The request may be carried out only when the secondary holds the log behind it.
+    pub fn waits_for_commit(&self, request: &DiskRequest) -> bool {
+        self.at(request.slot).is_some_and(|disk| disk.is_changed_by(request, DiskMode::Shared))
+    }
+
+    /// Carries a request of the replayed guest out on this side's copy, if there is one.
+    pub fn copy(&self, request: DiskRequest) {
+        let copied =
+            self.at(request.slot).is_some_and(|disk| disk.is_changed_by(&request, DiskMode::Replicated));
+        if copied && self.answers.wait_pending(request.slot, MAX_UNANSWERED, &self.stop) {
+            self.answers.expect_copy(request.slot, request.id);
+            self.perform(request);
+        }
+    }
+
+    /// Waits for this side's copy to have done whatever `events`, which come next in the log, have answers for.
+    ///
+    /// # Errors
+    /// It could not do what the primary's could.
+    pub fn await_copies(&self, events: &[Event]) -> Result<(), CopyBroken> {
+        for event in events {
+            let Event::DiskDone { slot, id, status, .. } = event else { continue };
+            let ours = self.answers.wait_copy(*slot, *id, &self.stop);
+            // What a request leaves that failed there is not defined, and it may have left the same here.
+            let Some(ours) = ours.filter(|ours| *status == DiskStatus::Ok as u8 && *ours != DiskStatus::Ok)
+            else {
+                continue;
+            };
+            let index = usize::from(slot - FIRST_DISK_SLOT);
+            return Err(CopyBroken {
+                index,
+                path: self.disks[index].path.display().to_string(),
+                status: ours,
+            });
+        }
+        Ok(())
+    }
+
+    /// Waits until nothing is on its way to the files; false when the stop switch was thrown first.
+    pub fn wait_idle(&self) -> bool {
+        self.slots().all(|slot| self.answers.wait_pending(slot, 0, &self.stop))
+    }
+
+    /// True when nothing is on its way to the files.
+    pub fn is_idle(&self) -> bool {
+        self.slots().all(|slot| self.answers.pending(slot) == 0)
+    }
+
+    fn slots(&self) -> impl Iterator<Item = u8> {
+        (FIRST_DISK_SLOT..).take(self.disks.len())
+    }
+
+    /// This side begins to replay another VM.
+    pub fn replay(&self) {
+        self.wait_idle();
+        self.answers.set_live(false);
+    }
+
+    /// This side is the VM from now on, which writes shared disks from `from_ns` on (of the host's monotonic clock):
+    /// what its copies were given is done, and answers go to the guest.
+    pub fn go_live(&self, from_ns: u64) {
+        self.wait_idle();
+        self.answers.set_live(true);
+        self.fence.open_from(from_ns);
+        for disk in &self.disks {
+            if let Err(error) = disk.start_anew() {
+                tracing::error!("{error}; the guest gets errors from it");
+            }
+        }
+    }
+
+    /// This side's copies of the replicated disks, to be made equal to the other side's, or it to them.
+    ///
+    /// # Errors
+    /// The host's.
+    pub fn copies(&self) -> io::Result<Vec<DiskCopy>> {
+        let replicated = (0..).zip(&self.disks).filter(|(_, disk)| disk.shape.mode == DiskMode::Replicated);
+        replicated.map(|(index, disk)| disk.copy(index)).collect()
+    }
+
+    /// What `status` tells.
+    pub fn report(&self) -> Vec<DiskReport> {
+        self.disks.iter().map(Disk::report).collect()
+    }
+
+    fn at(&self, slot: u8) -> Option<&Disk> {
+        self.disks.get(usize::from(slot.checked_sub(FIRST_DISK_SLOT)?))
+    }
+}

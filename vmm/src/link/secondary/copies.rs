@@ -1,0 +1,195 @@
+//! Before the seed: this side's copies of the replicated disks are made equal to the primary's.
+
+use std::{
+    io,
+    os::fd::BorrowedFd,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread::{self, JoinHandle},
+};
+
+use anyhow::{Context, ensure};
+use crossbeam_channel::{Receiver, Sender, unbounded};
+use ftlog::{DiskBlock, DiskDigests, Frame, FrameKind, Position};
+
+use super::{replica::Report, session::LinkThread};
+use crate::{
+    disk::{DiskCopy, Disks},
+    link::mailbox::{Letters, Mailbox, mailbox_of},
+    role::secondary::Event,
+};
+
+/// Digests in one frame: of 16 MiB of a disk.
+const DIGESTS_AT_ONCE: u64 = 256;
+/// Frames of digests that may wait for the connection.
+const DIGESTS_WAITING: usize = 16;
+/// Above this much unsent no more digests are taken, bytes.
+const MAX_UNSENT: usize = 1 << 20;
+/// Blocks that may wait to be written; beyond that the primary is not heard.
+const BLOCKS_WAITING: usize = 64;
+/// How many blocks are written before they are made safe, so that little is left for the end: 64 MiB.
+const SAFE_AFTER: u32 = 1024;
+
+/// What the thread that reads the copies says.
+pub enum Letter {
+    /// The body of a `DiskDigests` frame.
+    Digests(Vec<u8>),
+    /// A copy cannot be read.
+    Failed(String),
+}
+
+/// The link thread's end.
+pub struct Copies {
+    /// What the thread that reads the copies says.
+    pub letters: Letters<Letter>,
+    /// Length of each block that may come is checked against these: disk, read-only, blocks.
+    shapes: Vec<DiskCopy>,
+    blocks: Sender<Vec<u8>>,
+    waiting: Arc<AtomicUsize>,
+}
+
+/// Ends when the link thread's end is gone and everything is written and safe, or cannot be.
+pub type Writer = JoinHandle<anyhow::Result<()>>;
+
+impl Copies {
+    /// Starts reading the copies, and waits for what is to be written to them; `None` when there are none. `reports`
+    /// hears of room for more.
+    pub fn start(disks: &Disks, reports: Mailbox<Report>) -> io::Result<Option<(Self, Writer)>> {
+        let read = disks.copies()?;
+        if read.is_empty() {
+            return Ok(None);
+        }
+        let (mailbox, letters) = mailbox_of(DIGESTS_WAITING)?;
+        let (blocks, received) = unbounded();
+        let waiting = Arc::new(AtomicUsize::new(0));
+        let (count, written) = (waiting.clone(), disks.copies()?);
+        thread::Builder::new().name("digests".into()).spawn(move || read_all(read, &mailbox))?;
+        let write = move || write_all(&written, &received, &count, &reports);
+        let writer = thread::Builder::new().name("copy".into()).spawn(write)?;
+        Ok(Some((Self { letters, shapes: disks.copies()?, blocks, waiting }, writer)))
+    }
+
+    /// True while no more blocks should be received.
+    pub fn is_full(&self) -> bool {
+        self.waiting.load(Ordering::Acquire) >= BLOCKS_WAITING
+    }
+
+    /// What to poll for reading.
+    pub fn descriptor(&self) -> BorrowedFd<'_> {
+        self.letters.descriptor()
+    }
+
+    /// Takes a block of the primary's.
+    pub fn hear(&self, frame: &Frame) -> anyhow::Result<()> {
+        let DiskBlock { disk, block, data } = DiskBlock::decode(&frame.body)?;
+        let copy = self.shapes.iter().find(|copy| copy.disk == disk && !copy.readonly);
+        let copy = copy.with_context(|| format!("a block of disk {disk}, which is not one to be copied"))?;
+        ensure!(
+            copy.blocks.len_of(block) == data.len(),
+            "block {block} of disk {disk} with {} bytes",
+            data.len()
+        );
+        self.waiting.fetch_add(1, Ordering::AcqRel);
+        // Nobody takes it when a block could not be written, which is told when the seed is complete.
+        let _ = self.blocks.send(frame.body.clone());
+        Ok(())
+    }
+}
+
+impl LinkThread {
+    /// More blocks wait to be written than are to be kept: the primary is not heard, and that is not its fault.
+    pub(super) fn is_copying_slowly(&self) -> bool {
+        self.copies.as_ref().is_some_and(Copies::is_full)
+    }
+
+    /// The copies, unless there is more for the connection than it takes.
+    pub(super) fn copies_to_hear(&self) -> Option<&Copies> {
+        let choked = self.connection.as_ref().is_none_or(|connection| connection.unsent() > MAX_UNSENT);
+        self.copies.as_ref().filter(|_| !choked)
+    }
+
+    /// Tells the primary what the copies hold, as far as that is known.
+    pub(super) fn send_digests(&mut self) {
+        if let Some(copies) = &self.copies {
+            copies.letters.acknowledge();
+        }
+        while let Some(letter) = self.copies_to_hear().and_then(|copies| copies.letters.next()) {
+            match letter {
+                Letter::Digests(body) => self.send(FrameKind::DiskDigests, &body),
+                Letter::Failed(reason) => {
+                    self.failure = Some(reason);
+                    self.tell(Event::Failed { position: Position(0) });
+                }
+            }
+            self.flush();
+        }
+        if let Some(copies) = self.copies.as_ref().filter(|copies| !copies.letters.is_empty()) {
+            copies.letters.wake();
+        }
+    }
+}
+
+fn read_all(mut copies: Vec<DiskCopy>, mailbox: &Mailbox<Letter>) {
+    copies.iter().for_each(|copy| copy.progress.begin());
+    for copy in &mut copies {
+        let mut first = 0;
+        while first < copy.blocks.count() {
+            let through = (first + DIGESTS_AT_ONCE).min(copy.blocks.count());
+            let letter = match (first..through).map(|block| copy.blocks.digest(block)).collect() {
+                Ok(digests) => Letter::Digests(DiskDigests { disk: copy.disk, first, digests }.encode()),
+                Err(error) => Letter::Failed(format!("disk {} cannot be read: {error}", copy.disk)),
+            };
+            if !mailbox.send(letter) {
+                return;
+            }
+            copy.progress.compared(through - first);
+            first = through;
+        }
+    }
+}
+
+fn write_all(
+    copies: &[DiskCopy],
+    blocks: &Receiver<Vec<u8>>,
+    waiting: &AtomicUsize,
+    reports: &Mailbox<Report>,
+) -> anyhow::Result<()> {
+    let mut written = Ok(());
+    let mut unsafe_blocks = 0;
+    for body in blocks {
+        if written.is_ok() {
+            written = write(copies, &body);
+            unsafe_blocks += 1;
+        }
+        if written.is_ok() && unsafe_blocks == SAFE_AFTER {
+            written = make_safe(copies);
+            unsafe_blocks = 0;
+        }
+        if waiting.fetch_sub(1, Ordering::AcqRel) == BLOCKS_WAITING {
+            reports.send(Report::Room);
+        }
+    }
+    let written = written.and_then(|()| make_safe(copies));
+    copies.iter().for_each(|copy| copy.progress.end());
+    written
+}
+
+fn write(copies: &[DiskCopy], body: &[u8]) -> anyhow::Result<()> {
+    let DiskBlock { disk, block, data } = DiskBlock::decode(body)?;
+    let copy = copies.iter().find(|copy| copy.disk == disk).context("it was checked before")?;
+    copy.blocks
+        .write(block, data)
+        .with_context(|| format!("block {block} of this side's copy of disk {disk} cannot be written"))?;
+    copy.progress.moved();
+    Ok(())
+}
+
+fn make_safe(copies: &[DiskCopy]) -> anyhow::Result<()> {
+    copies.iter().filter(|copy| !copy.readonly).try_for_each(|copy| {
+        copy.blocks
+            .sync()
+            .with_context(|| format!("this side's copy of disk {} cannot be written", copy.disk))
+    })
+}
