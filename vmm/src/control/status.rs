@@ -134,8 +134,8 @@ pub struct Status {
     pub lag_ms: f64,
     /// Records that are not executed on the secondary.
     pub lag_records: u64,
-    /// How often a primary found which lag, since protection began: up to so many ms, so many times. It looks every 10 ms
-    /// at most; lags that it never found are left out.
+    /// How often a primary found which lag, since protection began: up to so many ms, so many times. It looks every
+    /// 10 ms at most; lags that it never found are left out.
     pub lag_counts: Vec<(f64, u64)>,
     /// Log sent (primary) or received (secondary) since the seed, or written to a file, bytes.
     pub log_bytes: u64,

@@ -181,8 +181,8 @@ fn await_address(shadow: &mut dyn Started) -> anyhow::Result<String> {
     })
 }
 
-/// The first whole line of `text[from..]` that begins with `start`, and where it ends. The shell writes control sequences
-/// in front of what its commands say, and ends them with a carriage return.
+/// The first whole line of `text[from..]` that begins with `start`, and where it ends. The shell writes control
+/// sequences in front of what its commands say, and ends them with a carriage return.
 fn find_line(text: &str, from: usize, start: &str) -> Option<(String, usize)> {
     let mut at = from;
     for line in text.get(from..)?.split_inclusive(['\r', '\n']) {
