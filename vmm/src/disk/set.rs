@@ -1,6 +1,9 @@
 //! All disks of a VM on this side.
 
-use std::{io, sync::Arc};
+use std::{
+    io,
+    sync::{Arc, Mutex},
+};
 
 use devices::{DiskRequest, DiskStatus, FIRST_DISK_SLOT, Output};
 use ftlog::{DiskMode, DiskShape, Event};
@@ -17,6 +20,7 @@ pub struct Disks {
     disks: Vec<Disk>,
     answers: Arc<Answers>,
     fence: Arc<Fence>,
+    comparison: Arc<Mutex<()>>,
     stop: StopSwitch,
 }
 
@@ -56,7 +60,7 @@ impl Disks {
                 disk.start()?;
             }
         }
-        Ok(Self { disks, answers, fence, stop: stop.clone() })
+        Ok(Self { disks, answers, fence, comparison: Arc::default(), stop: stop.clone() })
     }
 
     /// What the other side must agree with.
@@ -188,6 +192,11 @@ impl Disks {
     pub fn copies(&self) -> io::Result<Vec<DiskCopy>> {
         let replicated = (0..).zip(&self.disks).filter(|(_, disk)| disk.shape.mode == DiskMode::Replicated);
         replicated.map(|(index, disk)| disk.copy(index)).collect()
+    }
+
+    /// Held by whoever compares the copies with the other side's.
+    pub fn comparison(&self) -> Arc<Mutex<()>> {
+        self.comparison.clone()
     }
 
     /// What `status` tells.

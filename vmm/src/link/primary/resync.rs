@@ -33,6 +33,7 @@ const DIGESTS_WAITING: usize = 64;
 const BLOCKS_WAITING: usize = 16;
 /// Above this much unsent no more blocks are taken, bytes.
 const MAX_UNSENT: usize = 1 << 20;
+
 /// What the comparing thread says.
 pub enum Letter {
     /// The body of a `DiskBlock` frame.
@@ -66,9 +67,10 @@ impl Resync {
         let expected = copies.iter().map(|copy| (copy.disk, 0, copy.blocks.count())).rev().collect();
         let (digests, received) = bounded(DIGESTS_WAITING);
         let (mailbox, letters) = mailbox_of(BLOCKS_WAITING)?;
+        let turn = disks.comparison();
         thread::Builder::new()
             .name("resync".into())
-            .spawn(move || compare_all(copies, &received, &mailbox))?;
+            .spawn(move || compare_all(&turn, copies, &received, &mailbox))?;
         Ok(Some(Self { link, generation, letters, digests, expected }))
     }
 
@@ -130,8 +132,8 @@ impl LinkThread {
             let Some(letter) = self.resync_to_hear().and_then(|resync| resync.letters.next()) else { break };
             self.read_comparison(letter);
         }
-        if let Some(resync) = &self.resync {
-            // There may be more: come back after a look at the connection.
+        if let Some(resync) = self.resync.as_ref().filter(|resync| !resync.letters.is_empty()) {
+            // There is more: come back after a look at the connection.
             resync.letters.wake();
         }
     }

@@ -1,5 +1,7 @@
 //! The thread that compares this side's copies with the secondary's.
 
+use std::sync::{Mutex, PoisonError};
+
 use anyhow::{Context, bail};
 use crossbeam_channel::Receiver;
 use ftlog::{DiskBlock, DiskDigests};
@@ -13,7 +15,15 @@ const FEW: u64 = 32;
 const ROUNDS: u32 = 8;
 
 /// Compares all blocks, in the order in which their digests come, and sends what differs; `mailbox` hears of the end.
-pub fn compare_all(mut copies: Vec<DiskCopy>, digests: &Receiver<DiskDigests>, mailbox: &Mailbox<Letter>) {
+/// Whoever holds `turn` is the only one to do so.
+pub fn compare_all(
+    turn: &Mutex<()>,
+    mut copies: Vec<DiskCopy>,
+    digests: &Receiver<DiskDigests>,
+    mailbox: &Mailbox<Letter>,
+) {
+    // That of a session which was lost may not have noticed yet, and takes marks.
+    let _turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
     for copy in &copies {
         // Before anything is read: what is written from here on is sent in the end.
         copy.changes.clear();
