@@ -285,8 +285,7 @@ impl<'a> Scene<'a> {
 }
 
 /// Succeeds as soon as no member runs on the host, whose TAP device is then free.
-const NO_MEMBER: &str =
-    "for i in $(seq 200); do pgrep -x ftvmm >/dev/null || exit 0; sleep 0.1; done; exit 1";
+const NO_MEMBER: &str = "for i in $(seq 200); do pidof ftvmm >/dev/null || exit 0; sleep 0.1; done; exit 1";
 
 /// File systems without fault; and replicated disks that are the same on both hosts.
 fn check_disks(lab: &Lab, mode: DiskMode) -> anyhow::Result<()> {
