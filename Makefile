@@ -5,10 +5,10 @@ SECONDS_EACH ?= 60
 ARGS ?=
 PROGRAM = $${CARGO_TARGET_DIR:-target}/release/ftvmm
 
-.PHONY: help demo lab test test-lab check build setup sim sabotage bench bench-kv bench-compile fuzz clean
+.PHONY: help demo lab test test-lab check build setup sim sabotage bench bench-kv bench-compile bench-compile-criterion fuzz clean
 
 help: ## list what there is to make
-	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 22
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 32
 
 demo: ## show the whole story on this machine: a protected VM, two kills, a verdict (ARGS=--json)
 	@scripts/setup demo
@@ -20,7 +20,7 @@ test: ## set up, check and run all tests; closes with "N passed, M failed"
 	@scripts/part "checks" $(MAKE) --no-print-directory check
 	@scripts/test
 
-test-lab: ## the tests that need the lab: Linux guests, hosts that lose power (TESTS=power runs those with that name)
+test-lab: ## of all tests, those that need the lab: Linux guests, hosts that lose power (TESTS=power: those with that name)
 	@scripts/setup lab
 	CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER="$(CURDIR)/scripts/as-root" \
 		scripts/with-lab cargo test --release --locked -p ftvmm-tests --test lab -- --test-threads=1 $(TESTS)
@@ -35,7 +35,6 @@ check: ## formatting, lints, documentation, licences, and that the specification
 	cd guest-images/micro && cargo fmt --check
 	cd fuzz && cargo fmt --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
-	cargo clippy --locked -p ftvmm-tests --test lab -- -D warnings
 	cd guest-images/micro && cargo clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --document-private-items
@@ -58,7 +57,7 @@ sabotage: ## show that the tests notice: CHECK=gate, arbiter or digest disables 
 	@scripts/sabotage $(CHECK)
 
 bench: ## microbenchmarks (criterion)
-	cargo bench --locked -p ftvmm-benches $(ARGS)
+	cargo bench --locked -p ftvmm-benches --bench exits --bench log $(ARGS)
 
 bench-kv: ## the benchmark table: throughput, latency, takeovers (ARGS="--rounds 5 --json")
 	@scripts/setup test
@@ -71,6 +70,11 @@ bench-compile: ## a Linux guest compiles the kernel, protected and not, on two l
 	@scripts/build-program
 	cargo build --release --locked -p ftvmm-benches --bin bench-compile
 	@scripts/with-lab scripts/as-root $${CARGO_TARGET_DIR:-target}/release/bench-compile $(ARGS)
+
+bench-compile-criterion: ## a few files of that compile, on the same hosts, by criterion
+	@scripts/setup lab
+	CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER="$(CURDIR)/scripts/as-root" \
+		scripts/with-lab cargo bench --locked -p ftvmm-benches --bench compile $(ARGS)
 
 fuzz: ## every fuzz target for SECONDS_EACH=60 seconds (needs nightly and cargo-fuzz)
 	scripts/fuzz $(SECONDS_EACH)

@@ -2,10 +2,11 @@
 //!
 //! `benches/` holds the criterion benchmarks of single costs, `src/bin/bench-kv` the one of the whole program under
 //! redis-benchmark, `src/bin/ack_peer.rs` the peer that it measures a primary's own cost against, and
-//! `src/bin/bench-compile` that of a Linux guest.
+//! `src/bin/bench-compile` that of a Linux guest, which `benches/compile.rs` has criterion measure as well.
 
 pub mod cpu;
 pub mod host;
+pub mod linux;
 pub mod numbers;
 pub mod table;
 pub mod targets;

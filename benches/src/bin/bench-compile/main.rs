@@ -4,9 +4,7 @@
 //! The modes take turns within each round, and ratios are of one round, so that whoever else uses the machine bothers
 //! all modes alike; what is printed are medians over the rounds.
 
-mod guest;
 mod memory;
-mod place;
 mod program;
 mod report;
 mod round;
@@ -16,11 +14,13 @@ use std::process::ExitCode;
 
 use anyhow::{bail, ensure};
 use clap::Parser;
-use ftvmm_benches::{host::Description, neighbour};
+use ftvmm_benches::{
+    host::Description,
+    linux::{LabHosts, Mode, Place, ThisHost},
+    neighbour,
+};
 use ftvmm_tests::lab::artefacts;
 
-use guest::Mode;
-use place::{LabHosts, Place, ThisHost};
 use program::ProgramSize;
 use report::Report;
 

@@ -4,19 +4,14 @@ use std::collections::BTreeSet;
 
 use ftvmm_benches::{
     host::Description,
+    linux::{MEMORY_MIB, Mode},
     numbers::{median, quantile},
     table::Table,
     targets::Target,
 };
 use serde_json::json;
 
-use crate::{
-    Plan,
-    guest::{MEMORY_MIB, Mode},
-    program::ProgramSize,
-    round::Measured,
-    window::Window,
-};
+use crate::{Plan, program::ProgramSize, round::Measured, window::Window};
 
 /// Everything that was measured.
 pub struct Report {

@@ -1,23 +1,12 @@
 //! One mode, measured once.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use anyhow::{Context, ensure};
+use anyhow::Context;
+use ftvmm_benches::linux::{Compiled, Guest, MEMORY_MIB, Mode, Place};
 use serde::Serialize;
 
-use crate::{
-    Plan,
-    guest::{Guest, MEMORY_MIB, Mode},
-    memory,
-    place::Place,
-    window::Window,
-};
-
-/// The longest wait for a workload, beyond the time that it is to take.
-const PATIENCE: Duration = Duration::from_secs(3600);
-const WORKLOADS: &str = "/usr/lib/ftvmm/workloads";
-/// The guest's file system writes until some seconds after the last change.
-const SETTLE: &str = "sync; sleep 8; sync";
+use crate::{Plan, memory, window::Window};
 
 /// One mode in one round.
 #[derive(Debug, Serialize)]
@@ -68,7 +57,8 @@ fn measure(place: &dyn Place, plan: Plan, round: u32, mode: Mode) -> anyhow::Res
     let (whole, compiled) = compile(&mut guest, plan.files)?;
     let cpu_after = guest.cpu_s()?;
     let smaps = guest.smaps()?;
-    let idle = idle(&mut guest, plan.idle)?;
+    let [before, after] = guest.idle(plan.idle)?;
+    let idle = Window::between(&before, &after, f64::from(plan.idle))?;
     guest.shut_down()?;
     let monitor =
         |smaps: Option<String>| smaps.map(|smaps| memory::beyond_guest_kib(&smaps, MEMORY_MIB)).transpose();
@@ -89,59 +79,9 @@ fn measure(place: &dyn Place, plan: Plan, round: u32, mode: Mode) -> anyhow::Res
     })
 }
 
-/// What a compile said of itself.
-struct Compiled {
-    files: u32,
-    objects: String,
-    host_s: f64,
-}
-
-/// Compiles the first `files`, or all.
+/// Compiles, and looks what happened meanwhile.
 fn compile(guest: &mut Guest<'_>, files: Option<u32>) -> anyhow::Result<(Window, Compiled)> {
     let before = guest.status()?;
-    let files = files.map_or_else(String::new, |files| files.to_string());
-    guest.type_line(&format!("{WORKLOADS}/compile 1 {files}"))?;
-    let (_, begun) = guest.await_line("compile: ", PATIENCE)?;
-    let (line, ended) = guest.await_line("WORKLOAD compile: ", PATIENCE)?;
-    let after = guest.status()?;
-    let seconds: f64 =
-        value(&line, "seconds")?.parse().with_context(|| format!("the guest says {line:?}"))?;
-    ensure!(seconds > 0.0, "a compile in no time at all: {line:?}");
-    let files = value(&line, "files")?.parse().with_context(|| format!("the guest says {line:?}"))?;
-    let objects = value(&line, "objects")?.to_owned();
-    let host_s = ended.duration_since(begun).as_secs_f64();
-    Ok((Window::between(&before, &after, seconds)?, Compiled { files, objects, host_s }))
-}
-
-/// Lets the guest do nothing.
-fn idle(guest: &mut Guest<'_>, seconds: u32) -> anyhow::Result<Window> {
-    guest.type_line(&format!("{SETTLE}; {WORKLOADS}/idle {seconds}"))?;
-    guest.await_line("idle: ", PATIENCE)?;
-    let before = guest.status()?;
-    let (line, _) = guest.await_line("WORKLOAD idle: ", PATIENCE)?;
-    let after = guest.status()?;
-    ensure!(line.contains(": ok"), "the guest says {line:?}");
-    Window::between(&before, &after, f64::from(seconds))
-}
-
-/// The value of `name=value` in a workload's last line, which must be a good one.
-fn value<'a>(line: &'a str, name: &str) -> anyhow::Result<&'a str> {
-    ensure!(line.contains(": ok "), "the guest says {line:?}");
-    let mut words = line.split(' ').filter_map(|word| word.split_once('='));
-    let found = words.find(|(key, _)| *key == name).map(|(_, value)| value);
-    found.with_context(|| format!("the guest gives no {name}: {line:?}"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_workload_is_believed_only_when_it_went_well() {
-        let line = "WORKLOAD compile: ok seconds=12.34 files=12 jobs=1 objects=0123abcd";
-        assert_eq!(value(line, "seconds").unwrap(), "12.34");
-        assert_eq!(value(line, "objects").unwrap(), "0123abcd");
-        assert!(value(line, "minutes").is_err());
-        assert!(value("WORKLOAD compile: FAILED seconds=1", "seconds").is_err());
-    }
+    let compiled = guest.compile(files)?;
+    Ok((Window::between(&before, &guest.status()?, compiled.seconds)?, compiled))
 }

@@ -2,10 +2,10 @@
 
 use anyhow::{Context, ensure};
 use ftvmm::control::Status;
-use ftvmm_benches::cpu;
 use ftvmm_tests::lab::{Ended, Host, Lab, Plan, Running, artefacts, member::quote};
 
 use super::{Place, Side, Started};
+use crate::cpu;
 
 /// Two QEMU machines, joined by networks. One ftvmm at a time on each.
 pub struct LabHosts(Lab);

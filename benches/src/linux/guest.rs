@@ -9,12 +9,18 @@ use ftvmm::{
 };
 use serde::Serialize;
 
-use crate::place::{Place, Side, Started};
+use super::place::{Place, Side, Started};
 
 /// The guest's memory, MiB.
 pub const MEMORY_MIB: u32 = 512;
 /// How long a guest may take to boot, be protected, or end: two lab hosts are emulated on this machine's cores.
 const PATIENCE: Duration = Duration::from_secs(300);
+/// The longest wait for a workload.
+const WORK_PATIENCE: Duration = Duration::from_secs(3600);
+/// Where the guest's root image has them.
+const WORKLOADS: &str = "/usr/lib/ftvmm/workloads";
+/// The guest's file system writes until some seconds after the last change.
+const SETTLE: &str = "sync; sleep 8; sync";
 /// A console that is not read yet may lose a line: it is typed again after this time.
 const AGAIN: Duration = Duration::from_secs(5);
 
@@ -42,6 +48,19 @@ impl Mode {
             Self::Protected => "protected",
         }
     }
+}
+
+/// What a compile said of itself.
+#[derive(Debug, Clone)]
+pub struct Compiled {
+    /// Its length by the guest's clock, s.
+    pub seconds: f64,
+    /// Files compiled.
+    pub files: u32,
+    /// The digest of the objects.
+    pub objects: String,
+    /// Its length by this machine's clock, s: until the digest is there as well.
+    pub host_s: f64,
 }
 
 /// A running guest.
@@ -111,13 +130,46 @@ impl<'a> Guest<'a> {
         })
     }
 
+    /// Compiles the first `files` of its list, or all, one at a time.
+    ///
+    /// # Errors
+    /// When it fails.
+    pub fn compile(&mut self, files: Option<u32>) -> anyhow::Result<Compiled> {
+        let files = files.map_or_else(String::new, |files| files.to_string());
+        self.type_line(&format!("{WORKLOADS}/compile 1 {files}"))?;
+        let (_, begun) = self.await_line("compile: ", WORK_PATIENCE)?;
+        let (line, ended) = self.await_line("WORKLOAD compile: ", WORK_PATIENCE)?;
+        let said = || format!("the guest says {line:?}");
+        let seconds: f64 = value(&line, "seconds")?.parse().with_context(said)?;
+        ensure!(seconds > 0.0, "a compile in no time at all: {line:?}");
+        Ok(Compiled {
+            seconds,
+            files: value(&line, "files")?.parse().with_context(said)?,
+            objects: value(&line, "objects")?.to_owned(),
+            host_s: ended.duration_since(begun).as_secs_f64(),
+        })
+    }
+
+    /// Lets its file system come to rest, and then does nothing for so many seconds; gives its status before and after.
+    ///
+    /// # Errors
+    /// When it fails.
+    pub fn idle(&mut self, seconds: u32) -> anyhow::Result<[Status; 2]> {
+        self.type_line(&format!("{SETTLE}; {WORKLOADS}/idle {seconds}"))?;
+        self.await_line("idle: ", WORK_PATIENCE)?;
+        let before = self.status()?;
+        let (line, _) = self.await_line("WORKLOAD idle: ", WORK_PATIENCE)?;
+        ensure!(line.contains(": ok"), "the guest says {line:?}");
+        Ok([before, self.status()?])
+    }
+
     /// Types a command.
-    pub fn type_line(&mut self, line: &str) -> anyhow::Result<()> {
+    fn type_line(&mut self, line: &str) -> anyhow::Result<()> {
         self.live.type_line(line)
     }
 
     /// Waits for the next line on the console that begins with `start`; gives it, and when it was seen.
-    pub fn await_line(&mut self, start: &str, patience: Duration) -> anyhow::Result<(String, Instant)> {
+    fn await_line(&mut self, start: &str, patience: Duration) -> anyhow::Result<(String, Instant)> {
         let what = format!("{start:?} on the guest's console");
         let found = wait::until(&what, patience, || {
             if let Some((line, end)) = find_line(&self.live.output(), self.seen, start) {
@@ -194,6 +246,14 @@ fn find_line(text: &str, from: usize, start: &str) -> Option<(String, usize)> {
     None
 }
 
+/// The value of `name=value` in a workload's last line, which must be a good one.
+fn value<'a>(line: &'a str, name: &str) -> anyhow::Result<&'a str> {
+    ensure!(line.contains(": ok "), "the guest says {line:?}");
+    let mut words = line.split(' ').filter_map(|word| word.split_once('='));
+    let found = words.find(|(key, _)| *key == name).map(|(_, value)| value);
+    found.with_context(|| format!("the guest gives no {name}: {line:?}"))
+}
+
 fn last_lines(text: &str) -> String {
     let lines: Vec<&str> = text.lines().collect();
     lines[lines.len().saturating_sub(6)..].join("\n    ")
@@ -210,5 +270,14 @@ mod tests {
         assert_eq!(line, "answer=6");
         assert_eq!(find_line(text, end, "answ"), None);
         assert_eq!(find_line("answer=4", 0, "answer="), None, "the rest may still come");
+    }
+
+    #[test]
+    fn a_workload_is_believed_only_when_it_went_well() {
+        let line = "WORKLOAD compile: ok seconds=12.34 files=12 jobs=1 objects=0123abcd";
+        assert_eq!(value(line, "seconds").unwrap(), "12.34");
+        assert_eq!(value(line, "objects").unwrap(), "0123abcd");
+        assert!(value(line, "minutes").is_err());
+        assert!(value("WORKLOAD compile: FAILED seconds=1", "seconds").is_err());
     }
 }

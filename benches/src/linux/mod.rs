@@ -1,0 +1,7 @@
+//! A Linux guest to measure: where it runs, how it is run, and its shell.
+
+pub mod guest;
+pub mod place;
+
+pub use guest::{Compiled, Guest, MEMORY_MIB, Mode};
+pub use place::{LabHosts, Place, Side, Started, ThisHost};
