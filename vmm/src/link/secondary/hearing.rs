@@ -18,23 +18,47 @@ use crate::{
 
 /// How long a diverged secondary waits for the primary's registers.
 const EXPLANATION: Duration = Duration::from_millis(500);
-/// Frames heard between two looks at the clock.
+/// Frames heard between two looks at the clock, and the bytes in them: what the primary's seed brings is copied to the
+/// guest's memory, and a frame of it is as long as frames can be.
 const FRAMES_AT_ONCE: usize = 64;
+const BYTES_AT_ONCE: usize = 1 << 20;
 /// Frames that may come while the machine is made from the seed.
 const MAX_DEFERRED: usize = 4096;
+
+/// What was heard since the last look at the clock.
+#[derive(Default)]
+struct Turn {
+    frames: usize,
+    bytes: usize,
+}
+
+impl Turn {
+    fn heard(&mut self, bytes: usize) {
+        self.frames += 1;
+        self.bytes += bytes;
+    }
+
+    fn is_over(&self) -> bool {
+        self.frames >= FRAMES_AT_ONCE || self.bytes >= BYTES_AT_ONCE
+    }
+}
 
 impl LinkThread {
     /// Not all at once, however much there is: the primary wants to hear of us too.
     pub(super) fn hear_primary(&mut self) {
         self.more_to_hear = false;
-        for _ in 0..FRAMES_AT_ONCE {
+        let mut turn = Turn::default();
+        while !turn.is_over() {
             let Some(connection) = &mut self.connection else { return };
             if self.copies.as_ref().is_some_and(Copies::is_full) {
                 // It is this side that does not listen.
                 return self.tell(Event::Heard);
             }
             match connection.receive() {
-                Ok(Some(frame)) => self.hear(frame),
+                Ok(Some(frame)) => {
+                    turn.heard(frame.body.len());
+                    self.hear(frame);
+                }
                 Ok(None) => return,
                 Err(error) => {
                     let event = Event::Lost(error.into());
@@ -195,4 +219,22 @@ fn primary_registers(connection: &mut Connection, position: Position) -> Option<
         }
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_turn_is_over_after_a_frame_of_the_seed_or_many_short_ones() {
+        let mut turn = Turn::default();
+        turn.heard(ftlog::PAGES_PER_FRAME * ftlog::PAGE_SIZE);
+        assert!(turn.is_over());
+
+        let mut turn = Turn::default();
+        (1..FRAMES_AT_ONCE).for_each(|_| turn.heard(100));
+        assert!(!turn.is_over());
+        turn.heard(100);
+        assert!(turn.is_over());
+    }
 }
