@@ -3,6 +3,7 @@
 use std::{
     fs::OpenOptions,
     io::{self, Read, Write},
+    iter,
     os::unix::net::{UnixListener, UnixStream},
     path::PathBuf,
     str::FromStr,
@@ -92,16 +93,28 @@ impl Console {
 }
 
 fn drain(waiting: &Receiver<Piece>, mut target: impl Write) {
-    for piece in waiting {
-        match piece {
-            Piece::Text(bytes) => {
-                if target.write_all(&bytes).and_then(|()| target.flush()).is_err() {
-                    return;
-                }
-            }
-            Piece::Flush(written) => _ = written.send(()),
+    while let Some((text, flush)) = next(waiting) {
+        if target.write_all(&text).and_then(|()| target.flush()).is_err() {
+            return;
+        }
+        if let Some(written) = flush {
+            let _ = written.send(());
         }
     }
+}
+
+/// The text that waits, as one piece, and who is to be told when it is written; `None` when no more will come. A guest
+/// says a byte at a time, and faster than a slow target takes bytes one by one.
+fn next(waiting: &Receiver<Piece>) -> Option<(Vec<u8>, Option<Sender<()>>)> {
+    let first = waiting.recv().ok()?;
+    let mut text = Vec::new();
+    for piece in iter::once(first).chain(waiting.try_iter().take(QUEUE)) {
+        match piece {
+            Piece::Text(bytes) => text.extend(bytes),
+            Piece::Flush(written) => return Some((text, Some(written))),
+        }
+    }
+    Some((text, None))
 }
 
 fn feed(mut source: impl Read, inbox: &Inbox) {
@@ -123,17 +136,13 @@ fn serve(listener: UnixListener, waiting: Receiver<Piece>, inbox: Arc<Inbox>) {
         }
     });
     thread::spawn(move || {
-        for piece in waiting {
-            let bytes = match piece {
-                Piece::Text(bytes) => bytes,
-                Piece::Flush(written) => {
-                    let _ = written.send(());
-                    continue;
-                }
-            };
+        while let Some((text, flush)) = next(&waiting) {
             let mut client = client.lock().unwrap_or_else(PoisonError::into_inner);
-            if client.as_mut().is_some_and(|stream| stream.write_all(&bytes).is_err()) {
+            if client.as_mut().is_some_and(|stream| stream.write_all(&text).is_err()) {
                 *client = None;
+            }
+            if let Some(written) = flush {
+                let _ = written.send(());
             }
         }
     });
@@ -159,6 +168,17 @@ mod tests {
         let mut said = String::new();
         reader.read_to_string(&mut said).unwrap();
         assert_eq!(said, "last words");
+    }
+
+    #[test]
+    fn what_waits_is_written_at_once() {
+        let (console, waiting) = console(QUEUE);
+        b"a byte at a time".iter().for_each(|byte| console.write(vec![*byte]));
+        let (text, flush) = next(&waiting).unwrap();
+        assert_eq!(text, b"a byte at a time");
+        assert!(flush.is_none());
+        drop(console);
+        assert!(next(&waiting).is_none());
     }
 
     #[test]
