@@ -36,7 +36,15 @@ const MARKED: [&str; 2] = ["rbx 0x1122334455667788", "rip 0x000000000010000c"];
 fn a_triple_fault() {
     // UD2 without interrupt gates.
     let Some(error) = stopped_by(&[&MARK[..], &[0x0f, 0x0b]].concat()) else { return };
-    assert_says(&error, &["at #1", "unexpected exit", "KVM_EXIT_SHUTDOWN (the guest took a triple fault)"]);
+    assert_says(
+        &error,
+        &[
+            "after #1",
+            "unexpected exit",
+            "KVM_EXIT_SHUTDOWN (the guest took a triple fault)",
+            "at that sync point",
+        ],
+    );
     assert_says(&error, &MARKED[..1]);
 }
 
@@ -44,7 +52,7 @@ fn a_triple_fault() {
 fn an_instruction_that_kvm_cannot_emulate() {
     // mov eax, 0xd0000000; jmp rax: an instruction fetched from a device, which no KVM executes.
     let Some(error) = stopped_by(&[&MARK[..], &[0xb8, 0, 0, 0, 0xd0, 0xff, 0xe0]].concat()) else { return };
-    assert_says(&error, &["at #1", "unexpected exit", "KVM_EXIT_INTERNAL_ERROR", "emulation failure"]);
+    assert_says(&error, &["after #1", "unexpected exit", "KVM_EXIT_INTERNAL_ERROR", "emulation failure"]);
     assert_says(&error, &[MARKED[0], "rip 0x00000000d0000000"]);
 }
 

@@ -16,8 +16,11 @@ const CR0_MP: u64 = 1 << 1;
 const CR4_PAE_OSFXSR_OSXMMEXCPT: u64 = 1 << 5 | 1 << 9 | 1 << 10;
 const EFER_LME_LMA: u64 = 1 << 8 | 1 << 10;
 
-const PRESENT_WRITABLE_USER: u64 = 0b111;
-const LARGE_PAGE: u64 = 1 << 7;
+/// Present, writable, for user code, accessed. A CPU sets the accessed bit when it likes, by speculation as well; set from
+/// the start, it is the same in every execution.
+const TABLE_ENTRY: u64 = 0b111 | 1 << 5;
+/// The same of 2 MiB, and dirty.
+const LARGE_PAGE: u64 = TABLE_ENTRY | 1 << 6 | 1 << 7;
 const TABLE: u64 = 0x1000;
 
 /// Writes descriptor and page tables and points the vCPU at `entry`.
@@ -40,10 +43,10 @@ fn write_words(memory: &Memory, at: u64, words: &[u64]) -> Result<(), vm_memory:
 fn write_page_tables(memory: &Memory) -> Result<(), vm_memory::GuestMemoryError> {
     let (pml4, pdpt, directories) =
         (layout::PAGE_TABLES, layout::PAGE_TABLES + TABLE, layout::PAGE_TABLES + 2 * TABLE);
-    write_words(memory, pml4, &[pdpt | PRESENT_WRITABLE_USER])?;
-    let pointers: Vec<u64> = (0..4).map(|n| (directories + n * TABLE) | PRESENT_WRITABLE_USER).collect();
+    write_words(memory, pml4, &[pdpt | TABLE_ENTRY])?;
+    let pointers: Vec<u64> = (0..4).map(|n| (directories + n * TABLE) | TABLE_ENTRY).collect();
     write_words(memory, pdpt, &pointers)?;
-    let pages: Vec<u64> = (0..4 * 512).map(|n| n << 21 | LARGE_PAGE | PRESENT_WRITABLE_USER).collect();
+    let pages: Vec<u64> = (0..4 * 512).map(|n| n << 21 | LARGE_PAGE).collect();
     write_words(memory, directories, &pages)
 }
 
@@ -76,5 +79,26 @@ fn segment(selector: u16, type_: u8, code: bool) -> kvm_segment {
         l: u8::from(code),
         g: 1,
         ..Default::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cpu_finds_no_bit_to_set_in_the_page_tables() {
+        let memory = Memory::new(crate::memory::MIN_MIB).unwrap();
+        write_page_tables(&memory).unwrap();
+        let mut bytes = vec![0; 6 * TABLE as usize];
+        memory.guest().read_slice(&mut bytes, GuestAddress(layout::PAGE_TABLES)).unwrap();
+        let entries = bytes.chunks(8).map(|entry| u64::from_le_bytes(entry.try_into().unwrap()));
+        let present: Vec<u64> = entries.filter(|entry| entry & 1 != 0).collect();
+        assert_eq!(present.len(), 1 + 4 + 4 * 512);
+        let (accessed, dirty, large) = (1 << 5, 1 << 6, 1 << 7);
+        for entry in present {
+            assert!(entry & accessed != 0, "{entry:#x}");
+            assert!(entry & large == 0 || entry & dirty != 0, "{entry:#x}");
+        }
     }
 }

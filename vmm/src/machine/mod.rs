@@ -34,10 +34,12 @@ use crate::{
 #[derive(Debug, thiserror::Error)]
 pub enum MachineError {
     /// KVM failed, or the guest did something that has no repeatable position.
-    #[error("at {position}: {source}")]
+    #[error("after {position}: {source}\nthe registers at that sync point were\n{registers}")]
     Kvm {
         /// The last sync point before it.
         position: Position,
+        /// The registers there: KVM may have reset those that it has by now.
+        registers: String,
         /// What happened.
         source: KvmError,
     },
@@ -96,6 +98,8 @@ pub struct Machine {
     /// A stretch was begun and not ended (a signal interrupted it): no interrupt may be delivered now.
     in_stretch: bool,
     digest: RunningDigest,
+    /// The registers at the last exit.
+    registers: RegisterFile,
     tally: Tally,
 }
 
@@ -112,6 +116,7 @@ impl Machine {
         let vm = host.create_vm(memory, Doorbell::new()?)?;
         let mut vcpu = vm.create_vcpu()?;
         boot::load(vm.memory(), &mut vcpu, image, command_line)?;
+        let registers = vcpu.registers();
         Ok(Self {
             vcpu,
             vm,
@@ -121,6 +126,7 @@ impl Machine {
             halted: false,
             in_stretch: false,
             digest: RunningDigest::default(),
+            registers,
             tally: Tally::default(),
         })
     }
@@ -128,11 +134,11 @@ impl Machine {
     /// Runs the guest to its next sync point; `None` when a signal came first, and the stretch goes on with the
     /// next call, with the same `clock`.
     pub fn run_stretch(&mut self, clock: EntryClock) -> Result<Option<Reached>, MachineError> {
-        let exit =
-            self.next_exit(clock).map_err(|source| MachineError::Kvm { position: self.position, source })?;
+        let exit = self.next_exit(clock).map_err(|source| self.failed(source))?;
         let Some((kind, address)) = exit.sync_point() else { return Ok(None) };
         self.in_stretch = false;
         let registers = self.vcpu.registers();
+        self.registers = registers;
         let written: &[u8] = match exit {
             Exit::PioWrite { .. } | Exit::MmioWrite { .. } => self.vcpu.data(),
             _ => &[],
@@ -199,9 +205,12 @@ impl Machine {
     /// True when the machine stands between a sync point and the next stretch and can be saved: not where a signal
     /// interrupted it, and not between two exits of one instruction.
     pub fn is_at_rest(&mut self) -> Result<bool, MachineError> {
-        let position = self.position;
-        Ok(!self.in_stretch
-            && self.vcpu.complete_exit().map_err(|source| MachineError::Kvm { position, source })?)
+        Ok(!self.in_stretch && self.vcpu.complete_exit().map_err(|source| self.failed(source))?)
+    }
+
+    fn failed(&self, source: KvmError) -> MachineError {
+        let registers = replay::describe(&self.registers);
+        MachineError::Kvm { position: self.position, registers, source }
     }
 
     /// The deadline of the guest's kernel-entry clock.

@@ -78,9 +78,19 @@ impl MachineState {
 impl Machine {
     /// The state at [`Machine::position`]. RAM is read separately, before the guest runs on.
     pub fn save(&mut self) -> Result<MachineState, MachineError> {
-        let position = self.position;
-        let vcpu = self.vcpu.save().map_err(|source| MachineError::Kvm { position, source })?;
-        let Self { vcpu: _, vm: _, platform, position, time_ns, halted, in_stretch, digest, tally: _ } = self;
+        let vcpu = self.vcpu.save().map_err(|source| self.failed(source))?;
+        let Self {
+            vcpu: _,
+            vm: _,
+            platform,
+            position,
+            time_ns,
+            halted,
+            in_stretch,
+            digest,
+            registers: _,
+            tally: _,
+        } = self;
         debug_assert!(!*in_stretch, "a state is saved only between a sync point and a stretch");
         Ok(MachineState {
             version: STATE_VERSION,
@@ -101,6 +111,7 @@ impl Machine {
         let vm = host.create_vm(memory, Doorbell::new().map_err(CreateError::Memory)?)?;
         let mut vcpu = vm.create_vcpu()?;
         vcpu.restore(vcpu_state)?;
+        let registers = vcpu.registers();
         Ok(Self {
             vcpu,
             vm,
@@ -110,6 +121,7 @@ impl Machine {
             halted: *halted,
             in_stretch: false,
             digest: RunningDigest::from_value(*digest),
+            registers,
             tally: Tally::default(),
         })
     }
