@@ -38,3 +38,12 @@ listening() {
     done
     failed "nothing listens on port $1 after 30 seconds"
 }
+
+# Waits until Redis (port 6379) answers requests, as it does once it has read its file: redis_answers PID.
+redis_answers() {
+    listening 6379 "$1"
+    while [ "$(redis-cli ping 2>&1)" != PONG ]; do
+        kill -0 "$1" 2>/dev/null || failed "redis has ended"
+        sleep 0.1
+    done
+}

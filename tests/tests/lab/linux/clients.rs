@@ -147,12 +147,13 @@ fn sum_of_counters() -> anyhow::Result<u64> {
     let own = (0..REDIS_CLIENTS).map(|number| number.to_string());
     for name in own.chain(["all".to_owned()]) {
         let key = format!("{PREFIX}:{name}");
-        let value = match connection.request(&key, &Action::Get)? {
-            Reply::Value(Some(digits)) => String::from_utf8_lossy(&digits).parse().ok(),
+        let reply = connection.request(&key, &Action::Get)?;
+        let value = match &reply {
+            Reply::Value(Some(digits)) => String::from_utf8_lossy(digits).parse().ok(),
             Reply::Value(None) => Some(0),
             _ => None,
         };
-        sum += value.with_context(|| format!("the value of {key} is no count"))?;
+        sum += value.with_context(|| format!("the value of {key} is no count, but {reply:?}"))?;
     }
     Ok(sum)
 }
