@@ -2,7 +2,7 @@
 //!
 //! `KVM_GET_SUPPORTED_CPUID` is not repeatable (it returns the APIC id of whichever CPU ran the ioctl), so nothing is
 //! copied from it; it only tells whether this host can keep the table's promises. The table is the x86-64
-//! baseline and CMPXCHG16B, which every KVM offers, without anything that reads the host's clock or randomness (TSC,
+//! baseline, which every KVM offers, without anything that reads the host's clock or randomness (TSC,
 //! RDTSCP, RDRAND, RDSEED, MONITOR, kvmclock) and without XSAVE, whose state components vary from host to host.
 
 use kvm_bindings::{CpuId, kvm_cpuid_entry2};
@@ -13,8 +13,7 @@ use crate::{machine::ENTRY_CLOCK_PORT, memory::DEADLINE_PAGE};
 
 /// CPUID.1:EDX. FPU DE PSE MSR PAE MCE CX8 SEP PGE MCA CMOV PAT PSE36 CLFSH MMX FXSR SSE SSE2.
 const LEAF_1_EDX: u32 = bits(&[0, 2, 3, 5, 6, 7, 8, 11, 13, 14, 15, 16, 17, 19, 23, 24, 25, 26]);
-/// CPUID.1:ECX. CX16, and "a hypervisor is present", which KVM itself provides.
-const LEAF_1_ECX: u32 = bits(&[13]);
+/// CPUID.1:ECX. "A hypervisor is present", which KVM itself provides.
 const HYPERVISOR: u32 = bits(&[31]);
 /// CPUID.80000001:EDX. SYSCALL NX LM.
 const EXTENDED_EDX: u32 = bits(&[11, 20, 29]);
@@ -41,7 +40,7 @@ const VIRTIO_SLOTS: u32 = 8;
 const ROWS: [(u32, [u32; 4]); 15] = [
     (0x0, [0x7, word(b"Genu"), word(b"ntel"), word(b"ineI")]),
     // Family 6, model 15: a model of the baseline's age, so that no errata work-arounds for newer ones are tried.
-    (0x1, [0x6f0, 0x0800, LEAF_1_ECX | HYPERVISOR, LEAF_1_EDX]),
+    (0x1, [0x6f0, 0x0800, HYPERVISOR, LEAF_1_EDX]),
     (0x2, [0, 0, 0, 0]),
     (0x4, [0, 0, 0, 0]),
     (0x7, [0, 0, 0, 0]),
@@ -89,12 +88,8 @@ pub fn digest() -> u64 {
 
 /// Checks that the host offers every feature that the table promises.
 pub fn check(supported: &CpuId) -> Result<(), KvmError> {
-    let promised = [
-        (0x1, "ECX", LEAF_1_ECX),
-        (0x1, "EDX", LEAF_1_EDX),
-        (0x8000_0001, "ECX", EXTENDED_ECX),
-        (0x8000_0001, "EDX", EXTENDED_EDX),
-    ];
+    let promised =
+        [(0x1, "EDX", LEAF_1_EDX), (0x8000_0001, "ECX", EXTENDED_ECX), (0x8000_0001, "EDX", EXTENDED_EDX)];
     for (leaf, register, wanted) in promised {
         let entry = supported.as_slice().iter().find(|entry| entry.function == leaf);
         let offered = entry.map_or(0, |entry| if register == "ECX" { entry.ecx } else { entry.edx });
@@ -114,7 +109,8 @@ mod tests {
         let tsc = 1 << 4;
         let (monitor, tsc_deadline, xsave, rdrand) = (1 << 3, 1 << 24, 1 << 26, 1 << 30);
         assert_eq!(LEAF_1_EDX & tsc, 0);
-        assert_eq!(LEAF_1_ECX & (monitor | tsc_deadline | xsave | rdrand), 0);
+        let (_, [_, _, ecx, _]) = ROWS[1];
+        assert_eq!(ecx & (monitor | tsc_deadline | xsave | rdrand), 0);
         assert_eq!(EXTENDED_EDX & (1 << 27), 0, "RDTSCP");
     }
 
