@@ -5,7 +5,7 @@ SECONDS_EACH ?= 60
 ARGS ?=
 PROGRAM = $${CARGO_TARGET_DIR:-target}/release/ftvmm
 
-.PHONY: help demo lab test test-lab check build setup sim sabotage bench bench-kv bench-compile bench-compile-criterion fuzz clean
+.PHONY: help demo lab test test-lab check build setup sim sabotage bench bench-kv bench-compile bench-compile-criterion bench-exits fuzz clean
 
 help: ## list what there is to make
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 32
@@ -70,6 +70,11 @@ bench-compile: ## a Linux guest compiles the kernel, protected and not, on two l
 	@scripts/build-program
 	cargo build --release --locked -p ftvmm-benches --bin bench-compile
 	@scripts/with-lab scripts/as-root $${CARGO_TARGET_DIR:-target}/release/bench-compile $(ARGS)
+
+bench-exits: ## VM exits of a Linux guest for a tick, a system call, a packet, a disk request
+	@scripts/setup lab
+	cargo build --release --locked -p ftvmm-benches --bin bench-exits
+	@scripts/with-lab scripts/as-root $${CARGO_TARGET_DIR:-target}/release/bench-exits
 
 bench-compile-criterion: ## a few files of that compile, on the same hosts, by criterion
 	@scripts/setup lab

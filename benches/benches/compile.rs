@@ -36,7 +36,7 @@ fn compile(criterion: &mut Criterion) {
 
 /// A guest that has the compiler in its memory.
 fn start(place: &LabHosts, mode: Mode) -> anyhow::Result<Guest<'_>> {
-    let mut guest = Guest::start(place, mode)?;
+    let mut guest = Guest::start(place, mode, None)?;
     guest.await_shell()?;
     guest.await_protection()?;
     guest.compile(Some(FILES))?;

@@ -2,7 +2,8 @@
 //!
 //! `benches/` holds the criterion benchmarks of single costs, `src/bin/bench-kv` the one of the whole program under
 //! redis-benchmark, `src/bin/ack_peer.rs` the peer that it measures a primary's own cost against, and
-//! `src/bin/bench-compile` that of a Linux guest, which `benches/compile.rs` has criterion measure as well.
+//! `src/bin/bench-compile` that of a Linux guest, which `benches/compile.rs` has criterion measure as well,
+//! and `src/bin/bench-exits` counts its VM exits.
 
 pub mod cpu;
 pub mod host;

@@ -72,14 +72,20 @@ pub struct Guest<'a> {
 }
 
 impl<'a> Guest<'a> {
-    /// Switches it on.
-    pub fn start(place: &'a dyn Place, mode: Mode) -> anyhow::Result<Self> {
+    /// Switches it on; with a network card at this TAP device, if any.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn start(place: &'a dyn Place, mode: Mode, tap: Option<&str>) -> anyhow::Result<Self> {
         let disk = |side| ["--disk".to_owned(), format!("path={}", place.disk(side))];
         let memory = MEMORY_MIB.to_string();
-        let cmdline = "console=ttyS0 quiet panic=-1 root=/dev/vda ftvmm.workload=shell";
+        let address = tap.map_or("", |_| " ip=10.77.0.2/24");
+        let cmdline = format!("console=ttyS0 quiet panic=-1 root=/dev/vda ftvmm.workload=shell{address}");
         let kernel = place.kernel();
-        let vm = ["--kernel", &kernel, "--memory", &memory, "--cmdline", cmdline].map(str::to_owned);
-        let vm = [vm.as_slice(), &disk(Side::Live)].concat();
+        let vm = ["--kernel", &kernel, "--memory", &memory, "--cmdline", &cmdline].map(str::to_owned);
+        let net: Vec<String> =
+            tap.into_iter().flat_map(|tap| ["--net".to_owned(), format!("tap={tap}")]).collect();
+        let vm = [vm.as_slice(), &disk(Side::Live), &net].concat();
         let pair = pair_options(place);
         let role = |name: &str| vec![name.to_owned()];
         let (live, shadow) = match mode {
@@ -90,7 +96,8 @@ impl<'a> Guest<'a> {
             }
             Mode::Protected => {
                 let listen = vec!["--listen".to_owned(), place.listen()];
-                let words = [role("secondary"), listen, disk(Side::Shadow).to_vec(), pair.clone()].concat();
+                let own = [listen, disk(Side::Shadow).to_vec(), net];
+                let words = [role("secondary"), own.concat(), pair.clone()].concat();
                 let mut shadow = place.start(Side::Shadow, &words)?;
                 let address = await_address(shadow.as_mut())?;
                 let peer = vec!["--peer".to_owned(), address];
@@ -160,6 +167,17 @@ impl<'a> Guest<'a> {
         let before = self.status()?;
         let (line, _) = self.await_line("WORKLOAD idle: ", WORK_PATIENCE)?;
         ensure!(line.contains(": ok"), "the guest says {line:?}");
+        Ok([before, self.status()?])
+    }
+
+    /// Runs a shell command that says nothing; gives the monitor's status before and after.
+    ///
+    /// # Errors
+    /// When the command fails.
+    pub fn command(&mut self, command: &str) -> anyhow::Result<[Status; 2]> {
+        let before = self.status()?;
+        self.type_line(&format!("{command}; echo done=$((6 * 7))"))?;
+        self.await_line("done=42", WORK_PATIENCE)?;
         Ok([before, self.status()?])
     }
 

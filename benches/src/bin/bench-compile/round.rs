@@ -49,7 +49,7 @@ pub fn run(place: &dyn Place, plan: Plan, round: u32, mode: Mode) -> anyhow::Res
 
 fn measure(place: &dyn Place, plan: Plan, round: u32, mode: Mode) -> anyhow::Result<Measured> {
     let begun = Instant::now();
-    let mut guest = Guest::start(place, mode)?;
+    let mut guest = Guest::start(place, mode, None)?;
     let (up, up_s) = guest.await_shell()?;
     guest.await_protection()?;
     let (cold, _) = compile(&mut guest, Some(plan.warm))?;
