@@ -80,7 +80,7 @@ impl Clients {
         let rows = self.rows.told().acknowledged;
         let sum = sum_of_counters()?;
         ensure!(sum >= increments, "Redis has acknowledged {increments} increments and has {sum}");
-        let mut service = Service::open(sqlite(), PATIENCE)?;
+        let mut service = Service::open(sqlite(), PATIENCE).context("cannot connect to SQLite's service")?;
         let missing = service.missing(&rows[self.checked..])?;
         ensure!(missing.is_empty(), "SQLite has acknowledged rows that it does not have: {missing:?}");
         self.checked = rows.len();
@@ -142,7 +142,7 @@ impl Verdict {
 }
 
 fn sum_of_counters() -> anyhow::Result<u64> {
-    let mut connection = Connection::open(redis(), PATIENCE)?;
+    let mut connection = Connection::open(redis(), PATIENCE).context("cannot connect to Redis")?;
     let mut sum = 0;
     let own = (0..REDIS_CLIENTS).map(|number| number.to_string());
     for name in own.chain(["all".to_owned()]) {

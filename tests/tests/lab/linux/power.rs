@@ -89,6 +89,7 @@ fn power_failures(mode: DiskMode) {
         let mut moments = Vec::new();
         for (number, blow) in (1..).zip(&blows) {
             let moment = scene.strike(*blow, &mut random, &mut clients, &mut journal);
+            let moment = moment.with_context(|| scene.describe());
             moments.push(moment.with_context(|| format!("blow {number} of {blows:?}, FTVMM_SEED={seed}"))?);
         }
         let verdict = clients.finish().with_context(|| format!("FTVMM_SEED={seed}"))?;
@@ -177,6 +178,16 @@ impl<'a> Scene<'a> {
             begun.elapsed().as_secs_f64()
         ))?;
         Ok(moment)
+    }
+
+    /// What both members say of themselves.
+    fn describe(&self) -> String {
+        let of = |member: &Member, of_primary: bool| match member.status(self.host(of_primary)) {
+            Ok(status) => format!("{status:?}"),
+            Err(error) => format!("no status: {error:#}"),
+        };
+        let [one, other] = [of(&self.primary, true), of(&self.secondary, false)];
+        format!("the live side: {one}; the other: {other}")
     }
 
     fn primary_loses_power(&mut self) -> anyhow::Result<String> {
