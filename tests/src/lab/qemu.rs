@@ -4,8 +4,7 @@ use std::{path::Path, process::Command};
 
 use super::{Plan, clock, network::Ports};
 
-/// Without CMPXCHG16B: QEMU 7.2 leaves arbitrary bits in the flags after it, VM and NT among them, until the next
-/// instruction that sets them. An interrupt in between crashes whoever runs there, lab host or guest.
+/// Without CMPXCHG16B, which no guest has (and whose flags QEMU before version 9 gets wrong).
 const CPU: &str = "max,cx16=off";
 /// A panic ends the machine; its console says why.
 const QUIET: &str = "console=ttyS0 quiet loglevel=4 mitigations=off panic=-1";

@@ -115,6 +115,12 @@ mod tests {
     }
 
     #[test]
+    fn what_an_emulator_lacks_is_not_promised() {
+        let (_, [_, _, ecx, _]) = ROWS[1];
+        assert_eq!(ecx & (1 << 13), 0, "CMPXCHG16B");
+    }
+
+    #[test]
     fn the_table_is_the_same_each_time() {
         assert_eq!(table().as_slice(), table().as_slice());
         assert_eq!(digest(), digest());
