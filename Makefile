@@ -4,6 +4,8 @@ SEEDS ?= 100000
 SECONDS_EACH ?= 60
 ARGS ?=
 PROGRAM = $${CARGO_TARGET_DIR:-target}/release/ftvmm
+# Where scripts/cargo-static builds.
+STATIC = $${CARGO_TARGET_DIR:-target}/x86_64-unknown-linux-gnu/release
 
 .PHONY: help demo lab test test-lab check build setup sim sabotage bench bench-kv bench-compile bench-compile-criterion bench-exits fuzz clean
 
@@ -22,13 +24,12 @@ test: ## set up, check and run all tests; closes with "N passed, M failed"
 
 test-lab: ## of all tests, those that need the lab: Linux guests, hosts that lose power (TESTS=power: those with that name)
 	@scripts/setup lab
-	CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER="$(CURDIR)/scripts/as-root" \
-		scripts/with-lab cargo test --release --locked -p ftvmm-tests --test lab -- --test-threads=1 $(TESTS)
+	scripts/with-lab scripts/cargo-static test --release -p ftvmm-tests --test lab -- --test-threads=1 $(TESTS)
 
 lab: ## two machines to use by hand, one of which can lose power (ARGS=linux boots a Linux guest in one)
 	@scripts/setup lab
-	cargo build --release --locked -p ftvmm-tests --bin lab
-	@scripts/with-lab scripts/as-root $${CARGO_TARGET_DIR:-target}/release/lab $(ARGS)
+	@scripts/cargo-static build --release -p ftvmm-tests --bin lab
+	@scripts/with-lab scripts/as-root $(STATIC)/lab $(ARGS)
 
 check: ## formatting, lints, documentation, licences, and that the specification names real tests
 	cargo fmt --all --check
@@ -67,19 +68,18 @@ bench-kv: ## the benchmark table: throughput, latency, takeovers (ARGS="--rounds
 
 bench-compile: ## a Linux guest compiles the kernel, protected and not, on two lab hosts (ARGS="--quick", ARGS=--here)
 	@scripts/setup lab
-	@scripts/build-program
-	cargo build --release --locked -p ftvmm-benches --bin bench-compile
-	@scripts/with-lab scripts/as-root $${CARGO_TARGET_DIR:-target}/release/bench-compile $(ARGS)
+	@scripts/build-static
+	@scripts/cargo-static build --release -p ftvmm-benches --bin bench-compile
+	@scripts/with-lab scripts/as-root $(STATIC)/bench-compile $(ARGS)
 
 bench-exits: ## VM exits of a Linux guest for a tick, a system call, a packet, a disk request
 	@scripts/setup lab
-	cargo build --release --locked -p ftvmm-benches --bin bench-exits
-	@scripts/with-lab scripts/as-root $${CARGO_TARGET_DIR:-target}/release/bench-exits
+	@scripts/cargo-static build --release -p ftvmm-benches --bin bench-exits
+	@scripts/with-lab scripts/as-root $(STATIC)/bench-exits
 
 bench-compile-criterion: ## a few files of that compile, on the same hosts, by criterion
 	@scripts/setup lab
-	CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER="$(CURDIR)/scripts/as-root" \
-		scripts/with-lab cargo bench --locked -p ftvmm-benches --bench compile $(ARGS)
+	scripts/with-lab scripts/cargo-static bench -p ftvmm-benches --bench compile $(ARGS)
 
 fuzz: ## every fuzz target for SECONDS_EACH=60 seconds (needs nightly and cargo-fuzz)
 	scripts/fuzz $(SECONDS_EACH)

@@ -12,15 +12,26 @@ use ftvmm::demo::net;
 /// Set to 1 where there can be no lab, and where that is as it should be.
 pub const WITHOUT_LAB: &str = "FTVMM_TEST_WITHOUT_LAB";
 
+/// Before this version, QEMU computes wrong flags now and then, which crashes hosts and guests.
+const OLDEST_QEMU: u32 = 9;
+
 /// What is missing here for a lab, one sentence each.
 #[must_use]
 pub fn missing() -> Vec<String> {
     let mut missing = net::missing_for_networks();
-    let version = Command::new("qemu-system-x86_64").arg("--version").stdout(Stdio::null()).status();
-    if let Err(error) = version {
-        missing.push(format!("qemu-system-x86_64 ({error}): install the package qemu-system-x86"));
+    match Command::new("qemu-system-x86_64").arg("--version").output() {
+        Ok(output) => match qemu_major(&String::from_utf8_lossy(&output.stdout)) {
+            Some(OLDEST_QEMU..) => {}
+            _ => missing.push(format!("QEMU {OLDEST_QEMU} or later (docs/lab.md): scripts/setup lab")),
+        },
+        Err(error) => missing.push(format!("qemu-system-x86_64 ({error}): scripts/setup lab")),
     }
     missing
+}
+
+/// The first number of what it calls its version.
+fn qemu_major(version: &str) -> Option<u32> {
+    version.strip_prefix("QEMU emulator version ")?.split('.').next()?.parse().ok()
 }
 
 /// Whether a test that needs a lab can run; one that cannot says that it is skipped.
@@ -47,7 +58,7 @@ pub fn program() -> anyhow::Result<PathBuf> {
     if let Some(path) = env::var_os("FTVMM_STATIC_BIN") {
         return Ok(path.into());
     }
-    // target/release/deps/<test>-<hash> or target/release/lab, beside target/x86_64-unknown-linux-gnu/release/ftvmm.
+    // Somewhere below the target directory, where scripts/cargo-static has a directory of its own.
     let here = env::current_exe().context("cannot tell which program this is")?;
     let beside = |at: &Path| at.join("x86_64-unknown-linux-gnu/release/ftvmm");
     let found = here.ancestors().map(beside).find(|path| path.exists());
@@ -91,4 +102,16 @@ fn made(variable: &str, recipe: &str) -> anyhow::Result<PathBuf> {
     let said = String::from_utf8_lossy(&output.stdout);
     let path = said.lines().last().with_context(|| format!("{recipe} names no path"))?;
     Ok(path.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_version_of_qemu_is_what_it_says() {
+        assert_eq!(qemu_major("QEMU emulator version 10.0.2 (Debian 1:10.0.2+ds-2)\nCopyright"), Some(10));
+        assert_eq!(qemu_major("QEMU emulator version 7.2.22"), Some(7));
+        assert_eq!(qemu_major("qemu: command not found"), None);
+    }
 }
