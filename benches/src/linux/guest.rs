@@ -30,6 +30,9 @@ const AGAIN: Duration = Duration::from_secs(5);
 pub enum Mode {
     /// `ftvmm run`: what all else is compared with.
     Run,
+    /// The same while another such machine does the same on the other side: what two machines cost each other that share
+    /// a host, as those of a pair do in a lab.
+    Beside,
     /// `ftvmm record`, to a file.
     Record,
     /// `ftvmm primary` with `ftvmm secondary`.
@@ -38,12 +41,13 @@ pub enum Mode {
 
 impl Mode {
     /// In the order in which they are measured.
-    pub const ALL: [Self; 3] = [Self::Run, Self::Record, Self::Protected];
+    pub const ALL: [Self; 4] = [Self::Run, Self::Beside, Self::Record, Self::Protected];
 
     /// As the table calls it.
     pub fn name(self) -> &'static str {
         match self {
             Self::Run => "run",
+            Self::Beside => "run, two",
             Self::Record => "record",
             Self::Protected => "protected",
         }
@@ -67,6 +71,8 @@ pub struct Compiled {
 pub struct Guest<'a> {
     live: Box<dyn Started + 'a>,
     shadow: Option<Box<dyn Started + 'a>>,
+    /// A machine of its own on the other side.
+    neighbour: Option<Box<Self>>,
     /// How much of the console was looked at.
     seen: usize,
 }
@@ -77,39 +83,35 @@ impl<'a> Guest<'a> {
     /// # Errors
     /// When it cannot be started.
     pub fn start(place: &'a dyn Place, mode: Mode, tap: Option<&str>) -> anyhow::Result<Self> {
-        let disk = |side| ["--disk".to_owned(), format!("path={}", place.disk(side))];
-        let memory = MEMORY_MIB.to_string();
-        let address = tap.map_or("", |_| " ip=10.77.0.2/24");
-        let cmdline = format!("console=ttyS0 quiet panic=-1 root=/dev/vda ftvmm.workload=shell{address}");
-        let kernel = place.kernel();
-        let vm = ["--kernel", &kernel, "--memory", &memory, "--cmdline", &cmdline].map(str::to_owned);
-        let net: Vec<String> =
-            tap.into_iter().flat_map(|tap| ["--net".to_owned(), format!("tap={tap}")]).collect();
-        let vm = [vm.as_slice(), &disk(Side::Live), &net].concat();
-        let pair = pair_options(place);
-        let role = |name: &str| vec![name.to_owned()];
-        let (live, shadow) = match mode {
-            Mode::Run => (place.start(Side::Live, &[role("run"), vm].concat())?, None),
+        let vm = vm_options(place, Side::Live, tap);
+        let (live, shadow, neighbour) = match mode {
+            Mode::Run => (start(place, Side::Live, "run", vm)?, None, None),
+            Mode::Beside => {
+                let other = start(place, Side::Shadow, "run", vm_options(place, Side::Shadow, None))?;
+                let other = Self { live: other, shadow: None, neighbour: None, seen: 0 };
+                (start(place, Side::Live, "run", vm)?, None, Some(Box::new(other)))
+            }
             Mode::Record => {
                 let log = vec!["--log".to_owned(), place.log_file()];
-                (place.start(Side::Live, &[role("record"), vm, log].concat())?, None)
+                (start(place, Side::Live, "record", [vm, log].concat())?, None, None)
             }
             Mode::Protected => {
                 let listen = vec!["--listen".to_owned(), place.listen()];
-                let own = [listen, disk(Side::Shadow).to_vec(), net];
-                let words = [role("secondary"), own.concat(), pair.clone()].concat();
-                let mut shadow = place.start(Side::Shadow, &words)?;
-                let address = await_address(shadow.as_mut())?;
-                let peer = vec!["--peer".to_owned(), address];
-                let words = [role("primary"), vm, peer, pair].concat();
-                (place.start(Side::Live, &words)?, Some(shadow))
+                let own = [listen, disk(place, Side::Shadow), net(tap), pair_options(place)].concat();
+                let mut shadow = start(place, Side::Shadow, "secondary", own)?;
+                let peer = vec!["--peer".to_owned(), await_address(shadow.as_mut())?];
+                let words = [vm, peer, pair_options(place)].concat();
+                (start(place, Side::Live, "primary", words)?, Some(shadow), None)
             }
         };
-        Ok(Self { live, shadow, seen: 0 })
+        Ok(Self { live, shadow, neighbour, seen: 0 })
     }
 
     /// Waits until its shell takes commands; gives when init had come up, and how long that took by the guest's clock.
     pub fn await_shell(&mut self) -> anyhow::Result<(Instant, f64)> {
+        if let Some(neighbour) = &mut self.neighbour {
+            neighbour.await_shell()?;
+        }
         let (line, when) = self.await_line("init: up after ", PATIENCE)?;
         let up = line.split(' ').nth(3).and_then(|text| text.parse().ok());
         let up = up.with_context(|| format!("the guest's init says {line:?}"))?;
@@ -137,13 +139,28 @@ impl<'a> Guest<'a> {
         })
     }
 
-    /// Compiles the first `files` of its list, or all, one at a time.
+    /// Compiles the first `files` of its list, or all, one at a time; its neighbour does as well.
     ///
     /// # Errors
     /// When it fails.
     pub fn compile(&mut self, files: Option<u32>) -> anyhow::Result<Compiled> {
+        if let Some(neighbour) = &mut self.neighbour {
+            neighbour.begin_compile(files)?;
+        }
+        self.begin_compile(files)?;
+        let compiled = self.await_compiled()?;
+        if let Some(neighbour) = &mut self.neighbour {
+            neighbour.await_compiled()?;
+        }
+        Ok(compiled)
+    }
+
+    fn begin_compile(&mut self, files: Option<u32>) -> anyhow::Result<()> {
         let files = files.map_or_else(String::new, |files| files.to_string());
-        self.type_line(&format!("{WORKLOADS}/compile 1 {files}"))?;
+        self.type_line(&format!("{WORKLOADS}/compile 1 {files}"))
+    }
+
+    fn await_compiled(&mut self) -> anyhow::Result<Compiled> {
         let (_, begun) = self.await_line("compile: ", WORK_PATIENCE)?;
         let (line, ended) = self.await_line("WORKLOAD compile: ", WORK_PATIENCE)?;
         let said = || format!("the guest says {line:?}");
@@ -207,16 +224,24 @@ impl<'a> Guest<'a> {
 
     /// CPU seconds of the live side and of the other.
     pub fn cpu_s(&self) -> anyhow::Result<[Option<f64>; 2]> {
-        Ok([Some(self.live.cpu_s()?), self.shadow.as_ref().map(|shadow| shadow.cpu_s()).transpose()?])
+        Ok([Some(self.live.cpu_s()?), self.other().map(|other| other.cpu_s()).transpose()?])
     }
 
     /// The memory maps of the live side's monitor and of the other's.
     pub fn smaps(&self) -> anyhow::Result<[Option<String>; 2]> {
-        Ok([Some(self.live.smaps()?), self.shadow.as_ref().map(|shadow| shadow.smaps()).transpose()?])
+        Ok([Some(self.live.smaps()?), self.other().map(|other| other.smaps()).transpose()?])
+    }
+
+    /// Whoever runs on the other side.
+    fn other(&self) -> Option<&(dyn Started + 'a)> {
+        self.shadow.as_deref().or_else(|| Some(self.neighbour.as_ref()?.live.as_ref()))
     }
 
     /// Leaves the shell, upon which the guest switches off, and waits until all has ended well.
     pub fn shut_down(mut self) -> anyhow::Result<()> {
+        if let Some(neighbour) = self.neighbour.take() {
+            neighbour.shut_down()?;
+        }
         self.live.type_line("exit")?;
         for started in [Some(&mut self.live), self.shadow.as_mut()].into_iter().flatten() {
             let ended = wait::until("the guest to switch off", PATIENCE, || started.ended())?;
@@ -233,6 +258,33 @@ impl<'a> Guest<'a> {
         }
         Ok(())
     }
+}
+
+/// Starts ftvmm in a role.
+fn start<'a>(
+    place: &'a dyn Place,
+    side: Side,
+    role: &str,
+    words: Vec<String>,
+) -> anyhow::Result<Box<dyn Started + 'a>> {
+    place.start(side, &[vec![role.to_owned()], words].concat())
+}
+
+/// What the machine on a side is made of, if it boots there.
+fn vm_options(place: &dyn Place, side: Side, tap: Option<&str>) -> Vec<String> {
+    let address = tap.map_or("", |_| " ip=10.77.0.2/24");
+    let cmdline = format!("console=ttyS0 quiet panic=-1 root=/dev/vda ftvmm.workload=shell{address}");
+    let (kernel, memory) = (place.kernel(), MEMORY_MIB.to_string());
+    let vm = ["--kernel", &kernel, "--memory", &memory, "--cmdline", &cmdline].map(str::to_owned);
+    [vm.to_vec(), disk(place, side), net(tap)].concat()
+}
+
+fn disk(place: &dyn Place, side: Side) -> Vec<String> {
+    vec!["--disk".to_owned(), format!("path={}", place.disk(side))]
+}
+
+fn net(tap: Option<&str>) -> Vec<String> {
+    tap.into_iter().flat_map(|tap| ["--net".to_owned(), format!("tap={tap}")]).collect()
 }
 
 fn pair_options(place: &dyn Place) -> Vec<String> {

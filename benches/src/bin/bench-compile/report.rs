@@ -36,13 +36,17 @@ impl Report {
 
     /// One object with all single measurements and the medians that the targets are about.
     pub fn json(&self) -> String {
-        let speed = |mode: Mode| median(self.ratios(mode, |it| Some(it.compile.seconds)));
+        let speed = |mode: Mode, of: Mode| median(self.ratios(mode, of, |it| Some(it.compile.seconds)));
         let object = json!({
             "machine": self.host,
             "place": self.place,
             "plan": self.plan,
             "targets": self.targets(),
-            "speed_to_run": { "record": speed(Mode::Record), "protected": speed(Mode::Protected) },
+            "speed_to_run": {
+                "record": speed(Mode::Record, Mode::Run),
+                "protected": speed(Mode::Protected, Mode::Run),
+            },
+            "speed_to_two": { "protected": speed(Mode::Protected, Mode::Beside) },
             "program": self.program,
             "measured": self.measured,
         });
@@ -60,7 +64,8 @@ impl Report {
              {MEMORY_MIB} MiB; medians"
         ));
         lines.push(String::new());
-        let mut table = Table::new(&["", Mode::ALL[0].name(), Mode::ALL[1].name(), Mode::ALL[2].name()]);
+        let columns = [vec![""], Mode::ALL.map(Mode::name).to_vec()].concat();
+        let mut table = Table::new(&columns);
         self.add_compile(&mut table, files);
         table.section("exits per second of the compile, by what the guest wanted");
         self.add_exits(&mut table, |it| &it.compile);
@@ -80,7 +85,7 @@ impl Report {
         let of = |value: fn(&Window) -> Option<f64>, window: fn(&Measured) -> &Window| {
             self.median(Mode::Protected, |it| value(window(it))).unwrap_or(f64::NAN)
         };
-        let speed = median(self.ratios(Mode::Protected, |it| Some(it.compile.seconds)));
+        let speed = median(self.ratios(Mode::Protected, Mode::Run, |it| Some(it.compile.seconds)));
         vec![
             Target::at_least("speed protected / run", 0.97, speed),
             Target::below("log of the compile, Mbit/s", 1.0, of(Window::log_mbit_per_s, |it| &it.compile)),
@@ -97,18 +102,18 @@ impl Report {
         (!values.is_empty()).then(|| median(values))
     }
 
-    /// What `run` took in the same round, as a share of what the mode took.
-    fn ratios(&self, mode: Mode, cost: impl Fn(&Measured) -> Option<f64>) -> Vec<f64> {
-        let both = self.of(mode).zip(self.of(Mode::Run));
-        both.filter_map(|(one, run)| Some(cost(run)? / cost(one)?)).collect()
+    /// What mode `of` took in the same round, as a share of what `mode` took.
+    fn ratios(&self, mode: Mode, of: Mode, cost: impl Fn(&Measured) -> Option<f64>) -> Vec<f64> {
+        let both = self.of(mode).zip(self.of(of));
+        both.filter_map(|(one, other)| Some(cost(other)? / cost(one)?)).collect()
     }
 
     fn row(&self, table: &mut Table, label: &str, digits: usize, value: impl Fn(&Measured) -> Option<f64>) {
         table.row(label, Mode::ALL.map(|mode| cell(self.median(mode, &value), digits)));
     }
 
-    fn ratio_row(&self, table: &mut Table, label: &str, cost: impl Fn(&Measured) -> Option<f64>) {
-        let ratios = Mode::ALL.map(|mode| self.ratios(mode, &cost));
+    fn ratio_row(&self, table: &mut Table, label: &str, of: Mode, cost: impl Fn(&Measured) -> Option<f64>) {
+        let ratios = Mode::ALL.map(|mode| self.ratios(mode, of, &cost));
         table.row(label, ratios.iter().map(|ratios| cell(Some(median(ratios.iter().copied())), 3)));
         let range = |ratios: &Vec<f64>| {
             let [low, high] = [0.25, 0.75].map(|share| quantile(ratios.iter().copied(), share));
@@ -123,10 +128,11 @@ impl Report {
         self.row(table, "seconds by this machine's clock, with a digest of the objects", 2, |it| {
             Some(it.host_s)
         });
-        self.ratio_row(table, "speed, ratio to run", |it| Some(it.compile.seconds));
+        self.ratio_row(table, "speed, ratio to run", Mode::Run, |it| Some(it.compile.seconds));
+        self.ratio_row(table, "speed, ratio to run, two", Mode::Beside, |it| Some(it.compile.seconds));
         self.row(table, "CPU of the live side, s", 2, |it| it.cpu_s[0]);
         self.row(table, "CPU of the other side, s", 2, |it| it.cpu_s[1]);
-        self.ratio_row(table, "CPU run / CPU of the live side", |it| it.cpu_s[0]);
+        self.ratio_row(table, "CPU run / CPU of the live side", Mode::Run, |it| it.cpu_s[0]);
         self.add_log(table, |it| &it.compile);
         self.row(table, "log, bytes/event", 0, |it| {
             Some(it.compile.log_bytes? as f64 / it.compile.events() as f64)
@@ -203,7 +209,7 @@ mod tests {
         let measured = [(0, 1.0), (1, 2.0), (2, 1.0)].iter().flat_map(|(round, slowness)| {
             Mode::ALL.map(|mode| {
                 let seconds = slowness * if mode == Mode::Protected { 12.5 } else { 10.0 };
-                let log = (mode != Mode::Run).then_some(125_000);
+                let log = matches!(mode, Mode::Record | Mode::Protected).then_some(125_000);
                 Measured {
                     round: *round,
                     mode,
@@ -230,7 +236,7 @@ mod tests {
         let report = report();
         let met: Vec<bool> = report.targets().iter().map(|target| target.met).collect();
         assert_eq!(met, [false, true, true], "{:?}", report.targets());
-        assert_eq!(report.ratios(Mode::Protected, |it| Some(it.compile.seconds)), [0.8, 0.8, 0.8]);
+        assert_eq!(report.ratios(Mode::Protected, Mode::Run, |it| Some(it.compile.seconds)), [0.8, 0.8, 0.8]);
     }
 
     #[test]
@@ -240,7 +246,7 @@ mod tests {
         assert!(text.contains("MISSED  speed protected / run: 0.80"), "{text}");
         assert!(text.contains("exits/s, halt") && !text.contains("exits/s, msr"), "{text}");
         let json: serde_json::Value = serde_json::from_str(&report.json()).unwrap();
-        assert_eq!(json["measured"].as_array().unwrap().len(), 9);
+        assert_eq!(json["measured"].as_array().unwrap().len(), 12);
         assert_eq!(json["speed_to_run"]["protected"], 0.8);
         assert_eq!(json["measured"][0]["compile"]["exits"]["halt"], 20);
     }
