@@ -24,7 +24,7 @@ use crate::{
 
 /// Records older than this are handed over even when nobody waits for them, so that the secondary stays close. It is
 /// also how often a busy guest without outputs costs both hosts a wake-up and a packet each way.
-const MAX_AGE_NS: u64 = 10_000_000;
+const MAX_AGE_NS: u64 = 20_000_000;
 /// The pause before each stretch of a VM whose secondary falls behind.
 const SLOW_PAUSE: Duration = Duration::from_millis(1);
 
