@@ -96,6 +96,32 @@ mod tests {
     use super::*;
     use vm_memory::Bytes;
 
+    /// Of the mapping at `address`, from proc(5) `smaps`.
+    fn flags_of_mapping(address: usize) -> Option<String> {
+        let maps = std::fs::read_to_string("/proc/self/smaps").unwrap();
+        let mut inside = false;
+        maps.lines().find_map(|line| {
+            let range = line.split(' ').next().and_then(|range| range.split_once('-'));
+            let number = |text| usize::from_str_radix(text, 16).ok();
+            if let Some((Some(start), Some(end))) = range.map(|(start, end)| (number(start), number(end))) {
+                inside = (start..end).contains(&address);
+            }
+            line.strip_prefix("VmFlags:").filter(|_| inside).map(str::to_owned)
+        })
+    }
+
+    #[test]
+    fn huge_pages_are_asked_for_where_the_host_has_them() {
+        if !std::path::Path::new("/sys/kernel/mm/transparent_hugepage").exists() {
+            println!("skipped: this kernel has no transparent huge pages");
+            return;
+        }
+        let memory = Memory::new(4).unwrap();
+        let address = memory.guest().iter().next().unwrap().as_ptr() as usize;
+        let flags = flags_of_mapping(address).unwrap();
+        assert!(flags.split(' ').any(|flag| flag == "hg"), "{flags}");
+    }
+
     #[test]
     fn one_changed_byte_changes_the_digest() {
         let memory = Memory::new(4).unwrap();
