@@ -15,10 +15,10 @@ fn despite_load() -> String {
     format!("tsc_early_khz={} tsc=nowatchdog no_timer_check", clock::counter_khz())
 }
 
-/// The command that is a host: its power button is the process.
+/// The command that is a host: its power button is the process. It has one processor: docs/lab.md says why.
 pub(super) fn command(name: &str, boot: &Path, directory: &Path, plan: &Plan, ports: &Ports) -> Command {
     let mut qemu = Command::new("qemu-system-x86_64");
-    qemu.args(["-M", "q35", "-accel", "tcg,thread=multi", "-cpu", CPU, "-smp", "2"]);
+    qemu.args(["-M", "q35", "-accel", "tcg,thread=multi", "-cpu", CPU, "-smp", "1"]);
     qemu.args(["-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"]);
     qemu.arg("-m").arg(plan.memory_mib.to_string());
     qemu.arg("-kernel").arg(boot.join("vmlinuz")).arg("-initrd").arg(boot.join("initramfs"));
