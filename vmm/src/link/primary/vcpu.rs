@@ -187,3 +187,61 @@ impl Witness for Recorded {
         self.obey(machine)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use ftlog::{ExitKind, Shape, VmId};
+
+    use super::*;
+    use crate::{
+        disk::Use,
+        ingress::Inbox,
+        link::mailbox::{Letters, mailbox},
+        step::StopSwitch,
+    };
+
+    fn recorded() -> (Recorded, Letters<FromVcpu>) {
+        let (inbox, stop) = (Arc::new(Inbox::default()), StopSwitch::default());
+        let disks = Disks::open(&[], Use::Pair, true, &inbox, &stop).unwrap();
+        let (mailbox, letters) = mailbox().unwrap();
+        let shape = Shape {
+            memory_mib: 4,
+            cpus: 1,
+            net_mac: None,
+            disks: Vec::new(),
+            kernel: String::new(),
+            cmdline: String::new(),
+        };
+        let identity = VmIdentity { vm: VmId([0; 16]), shape, wall_base_ns: 0 };
+        let orders = Arc::new(Orders::new(inbox, stop));
+        (Recorded::new(identity, mailbox, orders, Arc::new(disks), Position(0)), letters)
+    }
+
+    /// Records a sync point at `time_ns`; gives the last position that was handed over for it, if any was.
+    fn record(
+        recorded: &mut Recorded,
+        letters: &Letters<FromVcpu>,
+        position: u64,
+        time_ns: u64,
+        mut said: Vec<Output>,
+    ) -> Option<u64> {
+        let exit = ExitKind::Halt;
+        let step = StepRef { time_ns, exit, digest: 0, entries: None, events: &[], registers: None };
+        recorded.sync_point(Position(position), step, &mut said).unwrap();
+        letters.next().map(|letter| match letter {
+            FromVcpu::Recorded(stretch) => stretch.batch.last.0,
+            _ => panic!("no steps"),
+        })
+    }
+
+    #[test]
+    fn what_nobody_waits_for_is_handed_over_when_it_is_old_and_what_the_guest_says_at_once() {
+        let (mut primary, letters) = recorded();
+        assert_eq!(record(&mut primary, &letters, 1, MAX_AGE_NS / 2, Vec::new()), None);
+        assert_eq!(record(&mut primary, &letters, 2, MAX_AGE_NS - 1, Vec::new()), None);
+        assert_eq!(record(&mut primary, &letters, 3, MAX_AGE_NS, Vec::new()), Some(3));
+        assert_eq!(record(&mut primary, &letters, 4, MAX_AGE_NS + 1, Vec::new()), None);
+        let said = vec![Output::Console(b"!".to_vec())];
+        assert_eq!(record(&mut primary, &letters, 5, MAX_AGE_NS + 2, said), Some(5));
+    }
+}
