@@ -208,7 +208,11 @@ mod tests {
         // The second round ran on a machine that others used: twice as long, and the ratios as before.
         let measured = [(0, 1.0), (1, 2.0), (2, 1.0)].iter().flat_map(|(round, slowness)| {
             Mode::ALL.map(|mode| {
-                let seconds = slowness * if mode == Mode::Protected { 12.5 } else { 10.0 };
+                let seconds = match mode {
+                    Mode::Protected => slowness * 12.5,
+                    Mode::Beside => slowness * 11.0,
+                    Mode::Run | Mode::Record => slowness * 10.0,
+                };
                 let log = matches!(mode, Mode::Record | Mode::Protected).then_some(125_000);
                 Measured {
                     round: *round,
@@ -248,6 +252,7 @@ mod tests {
         let json: serde_json::Value = serde_json::from_str(&report.json()).unwrap();
         assert_eq!(json["measured"].as_array().unwrap().len(), 12);
         assert_eq!(json["speed_to_run"]["protected"], 0.8);
+        assert_eq!(json["speed_to_two"]["protected"], 0.88);
         assert_eq!(json["measured"][0]["compile"]["exits"]["halt"], 20);
     }
 }
