@@ -68,7 +68,6 @@ bench-kv: ## the benchmark table: throughput, latency, takeovers (ARGS="--rounds
 
 bench-compile: ## a Linux guest compiles the kernel, protected and not, on two lab hosts (ARGS="--quick", ARGS=--here)
 	@scripts/setup lab
-	@scripts/build-static
 	@scripts/cargo-static build --release -p ftvmm-benches --bin bench-compile
 	@scripts/with-lab scripts/as-root $(STATIC)/bench-compile $(ARGS)
 
