@@ -5,7 +5,7 @@ use ftlog::{Event, ExitKind, FrameKind, Generation, Manifest, Message, Position,
 use ftvmm::{
     boot::Image,
     kvm::{Host, cpuid},
-    machine::{EntryClock, Machine, MachineError},
+    machine::{EntryClock, Machine, MachineError, Reached},
     snapshot::{self, Seed},
 };
 
@@ -52,15 +52,20 @@ fn step_at(
     events: &[Event],
     time: impl FnOnce(&Machine, bool) -> u64,
 ) -> Result<Seen, MachineError> {
-    let reached = loop {
-        if let Some(reached) = machine.run_stretch(EntryClock::Live)? {
-            break reached;
-        }
-    };
+    let reached = reach(machine, EntryClock::Live)?;
     let time_ns = time(machine, machine.is_idle_at(&reached));
     let mut outputs = Vec::new();
     machine.finish_sync_point(&reached, time_ns, events, &mut outputs);
     Ok(Seen { exit: reached.kind, time_ns, events: events.to_vec(), digest: reached.digest.short(), outputs })
+}
+
+/// Runs the guest to its next sync point, however often KVM interrupts it before, which it does without a signal too.
+pub fn reach(machine: &mut Machine, clock: EntryClock) -> Result<Reached, MachineError> {
+    loop {
+        if let Some(reached) = machine.run_stretch(clock)? {
+            return Ok(reached);
+        }
+    }
 }
 
 /// Runs until the guest powers off; its exit status.

@@ -44,7 +44,7 @@ pub enum Exit {
         /// What the guest wrote.
         value: u64,
     },
-    /// A signal came: not a sync point, the guest goes on from where it is.
+    /// A signal came, or KVM said so without one: not a sync point, the guest goes on from where it is.
     Interrupted,
 }
 

@@ -31,7 +31,7 @@ impl Vcpu {
     /// Runs the guest until it exits.
     ///
     /// # Errors
-    /// [`KvmError::UnexpectedExit`] for an exit that is neither a sync point nor a signal.
+    /// [`KvmError::UnexpectedExit`] for an exit that is neither a sync point nor an interruption.
     pub fn run(&mut self) -> Result<Exit, KvmError> {
         if let Some(exit) = self.next.take() {
             return Ok(exit);
@@ -39,8 +39,6 @@ impl Vcpu {
         match self.fd.run() {
             Ok(_) => self.decode(),
             Err(error) if error.errno() == libc::EINTR || error.errno() == libc::EAGAIN => {
-                // The signal handler sets the flag (see `kick`); whoever sent the signal has been heard now.
-                self.fd.set_kvm_immediate_exit(0);
                 Ok(Exit::Interrupted)
             }
             Err(source) => Err(KvmError::Ioctl { what: "KVM_RUN", source }),

@@ -131,8 +131,8 @@ impl Machine {
         })
     }
 
-    /// Runs the guest to its next sync point; `None` when a signal came first, and the stretch goes on with the
-    /// next call, with the same `clock`.
+    /// Runs the guest to its next sync point; `None` when KVM was interrupted first, and the stretch goes on with
+    /// the next call, with the same `clock`.
     pub fn run_stretch(&mut self, clock: EntryClock) -> Result<Option<Reached>, MachineError> {
         let exit = self.next_exit(clock).map_err(|source| self.failed(source))?;
         let Some((kind, address)) = exit.sync_point() else { return Ok(None) };
