@@ -32,7 +32,7 @@ fn linux_recorded_on_one_host_replays_on_the_other() {
     });
 }
 
-/// Clients outside use the guest's Redis until shortly before its work is over.
+/// Clients outside use the guest's Redis until its work is over.
 fn use_redis(lab: &Lab, record: &Running, seconds: u64) -> anyhow::Result<()> {
     let plan = LoadPlan {
         address: redis(),
@@ -44,15 +44,13 @@ fn use_redis(lab: &Lab, record: &Running, seconds: u64) -> anyhow::Result<()> {
         seed: seconds,
     };
     let load = Load::start(&plan, Instant::now())?;
-    // The guest says every ten seconds what it has done.
-    let begun = Instant::now();
-    let said = || console(lab, "record").lines().filter(|line| line.contains("benchmark=")).count() as u64;
-    while said() + 1 < seconds / 10 {
+    let limit = Duration::from_secs(seconds) * SLOWNESS + PATIENCE;
+    let alive = || {
         ensure_runs(record)?;
-        let limit = Duration::from_secs(seconds) * SLOWNESS + PATIENCE;
-        ensure!(begun.elapsed() < limit, "the guest's work takes longer than {limit:?}");
-        load.await_answers(5, PATIENCE)?;
-    }
+        load.await_answers(5, PATIENCE)
+    };
+    // Then it waits until its clients have left.
+    await_console(lab, "record", "mixed: over", limit, alive)?;
     let history = load.stop()?;
     ensure!(history.gave_up.is_empty(), "clients gave up: {:?}", history.gave_up);
     ensure!(history.survived == history.connections, "connections to the guest broke");
