@@ -1,5 +1,8 @@
 //! A Linux guest in one of the modes, used by its console as by a person.
 
+mod console;
+mod starting;
+
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
@@ -7,9 +10,15 @@ use ftvmm::{
     control::{State, Status},
     demo::wait,
 };
-use serde::Serialize;
 
-use super::place::{Place, Side, Started};
+use self::{
+    console::{find_line, last_lines, value},
+    starting::Programs,
+};
+use super::{
+    Mode,
+    place::{Place, Started},
+};
 
 /// The guest's memory, MiB.
 pub const MEMORY_MIB: u32 = 512;
@@ -23,36 +32,6 @@ const WORKLOADS: &str = "/usr/lib/ftvmm/workloads";
 const SETTLE: &str = "sync; sleep 8; sync";
 /// A console that is not read yet may lose a line: it is typed again after this time.
 const AGAIN: Duration = Duration::from_secs(5);
-
-/// How the guest is run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Mode {
-    /// `ftvmm run`: what all else is compared with.
-    Run,
-    /// The same while another such machine does the same on the other side: what two machines cost each other that share
-    /// a host, as those of a pair do in a lab.
-    Beside,
-    /// `ftvmm record`, to a file.
-    Record,
-    /// `ftvmm primary` with `ftvmm secondary`.
-    Protected,
-}
-
-impl Mode {
-    /// In the order in which they are measured.
-    pub const ALL: [Self; 4] = [Self::Run, Self::Beside, Self::Record, Self::Protected];
-
-    /// As the table calls it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Run => "run",
-            Self::Beside => "run, two",
-            Self::Record => "record",
-            Self::Protected => "protected",
-        }
-    }
-}
 
 /// What a compile said of itself.
 #[derive(Debug, Clone)]
@@ -83,27 +62,8 @@ impl<'a> Guest<'a> {
     /// # Errors
     /// When it cannot be started.
     pub fn start(place: &'a dyn Place, mode: Mode, tap: Option<&str>) -> anyhow::Result<Self> {
-        let vm = vm_options(place, Side::Live, tap);
-        let (live, shadow, neighbour) = match mode {
-            Mode::Run => (start(place, Side::Live, "run", vm)?, None, None),
-            Mode::Beside => {
-                let other = start(place, Side::Shadow, "run", vm_options(place, Side::Shadow, None))?;
-                let other = Self { live: other, shadow: None, neighbour: None, seen: 0 };
-                (start(place, Side::Live, "run", vm)?, None, Some(Box::new(other)))
-            }
-            Mode::Record => {
-                let log = vec!["--log".to_owned(), place.log_file()];
-                (start(place, Side::Live, "record", [vm, log].concat())?, None, None)
-            }
-            Mode::Protected => {
-                let listen = vec!["--listen".to_owned(), place.listen()];
-                let own = [listen, disk(place, Side::Shadow), net(tap), pair_options(place)].concat();
-                let mut shadow = start(place, Side::Shadow, "secondary", own)?;
-                let peer = vec!["--peer".to_owned(), await_address(shadow.as_mut())?];
-                let words = [vm, peer, pair_options(place)].concat();
-                (start(place, Side::Live, "primary", words)?, Some(shadow), None)
-            }
-        };
+        let Programs { live, shadow, beside } = starting::start(place, mode, tap)?;
+        let neighbour = beside.map(|live| Box::new(Self { live, shadow: None, neighbour: None, seen: 0 }));
         Ok(Self { live, shadow, neighbour, seen: 0 })
     }
 
@@ -257,97 +217,5 @@ impl<'a> Guest<'a> {
             }
         }
         Ok(())
-    }
-}
-
-/// Starts ftvmm in a role.
-fn start<'a>(
-    place: &'a dyn Place,
-    side: Side,
-    role: &str,
-    words: Vec<String>,
-) -> anyhow::Result<Box<dyn Started + 'a>> {
-    place.start(side, &[vec![role.to_owned()], words].concat())
-}
-
-/// What the machine on a side is made of, if it boots there.
-fn vm_options(place: &dyn Place, side: Side, tap: Option<&str>) -> Vec<String> {
-    let address = tap.map_or("", |_| " ip=10.77.0.2/24");
-    let cmdline = format!("console=ttyS0 quiet panic=-1 root=/dev/vda ftvmm.workload=shell{address}");
-    let (kernel, memory) = (place.kernel(), MEMORY_MIB.to_string());
-    let vm = ["--kernel", &kernel, "--memory", &memory, "--cmdline", &cmdline].map(str::to_owned);
-    [vm.to_vec(), disk(place, side), net(tap)].concat()
-}
-
-fn disk(place: &dyn Place, side: Side) -> Vec<String> {
-    vec!["--disk".to_owned(), format!("path={}", place.disk(side))]
-}
-
-fn net(tap: Option<&str>) -> Vec<String> {
-    tap.into_iter().flat_map(|tap| ["--net".to_owned(), format!("tap={tap}")]).collect()
-}
-
-fn pair_options(place: &dyn Place) -> Vec<String> {
-    let (arbiter, timeout) = (format!("file:{}", place.arbiter()), place.failure_timeout_ms().to_string());
-    ["--arbiter", &arbiter, "--failure-timeout", &timeout].map(str::to_owned).to_vec()
-}
-
-fn await_address(shadow: &mut dyn Started) -> anyhow::Result<String> {
-    wait::until("the secondary to listen", PATIENCE, || {
-        let output = shadow.output();
-        let address = output.lines().find_map(|line| line.strip_prefix("listening on ").map(str::to_owned));
-        match shadow.ended()? {
-            Some(ended) if address.is_none() => bail!("it ended ({ended}): {}", last_lines(&shadow.log())),
-            _ => Ok(address),
-        }
-    })
-}
-
-/// The first whole line of `text[from..]` that begins with `start`, and where it ends. The shell writes control
-/// sequences in front of what its commands say, and ends them with a carriage return.
-fn find_line(text: &str, from: usize, start: &str) -> Option<(String, usize)> {
-    let mut at = from;
-    for line in text.get(from..)?.split_inclusive(['\r', '\n']) {
-        at += line.len();
-        if line.starts_with(start) && line.ends_with(['\r', '\n']) {
-            return Some((line.trim_end().to_owned(), at));
-        }
-    }
-    None
-}
-
-/// The value of `name=value` in a workload's last line, which must be a good one.
-fn value<'a>(line: &'a str, name: &str) -> anyhow::Result<&'a str> {
-    ensure!(line.contains(": ok "), "the guest says {line:?}");
-    let mut words = line.split(' ').filter_map(|word| word.split_once('='));
-    let found = words.find(|(key, _)| *key == name).map(|(_, value)| value);
-    found.with_context(|| format!("the guest gives no {name}: {line:?}"))
-}
-
-fn last_lines(text: &str) -> String {
-    let lines: Vec<&str> = text.lines().collect();
-    lines[lines.len().saturating_sub(6)..].join("\n    ")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_line_is_found_once_and_only_when_it_is_whole() {
-        let text = "# echo answer=$((6))\r\n\x1b[?2004l\ranswer=6\r\nansw";
-        let (line, end) = find_line(text, 0, "answer=").unwrap();
-        assert_eq!(line, "answer=6");
-        assert_eq!(find_line(text, end, "answ"), None);
-        assert_eq!(find_line("answer=4", 0, "answer="), None, "the rest may still come");
-    }
-
-    #[test]
-    fn a_workload_is_believed_only_when_it_went_well() {
-        let line = "WORKLOAD compile: ok seconds=12.34 files=12 jobs=1 objects=0123abcd";
-        assert_eq!(value(line, "seconds").unwrap(), "12.34");
-        assert_eq!(value(line, "objects").unwrap(), "0123abcd");
-        assert!(value(line, "minutes").is_err());
-        assert!(value("WORKLOAD compile: FAILED seconds=1", "seconds").is_err());
     }
 }

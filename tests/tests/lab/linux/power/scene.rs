@@ -1,128 +1,35 @@
-//! Power failures of either host under load, and cuts of the network between them: what Redis and SQLite have
-//! acknowledged stays, the connections of their clients go on, and the file system is whole in the end.
+//! The protected machine that the blows fall on.
 
 use std::{
     mem, thread,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, ensure};
+use anyhow::ensure;
 use ftlog::DiskMode;
 use ftvmm::{
     control::{Role, State, Takeover},
     demo::{random::Random, wait},
 };
-use ftvmm_tests::{
-    harness,
-    lab::{
-        self, Ended, Host, Lab,
-        member::{Member, Setup},
-    },
+use ftvmm_tests::lab::{
+    Host, Lab,
+    member::{Member, Setup},
 };
 
 use super::{
-    Journal, PATIENCE, await_console, check_file_system,
-    clients::{self, Clients, Verdict},
-    guest, pair, plan, plan_without_disks, share_disk,
+    super::{Journal, PATIENCE, await_console, clients::Clients, pair, share_disk},
+    Blow, MEMORY_MIB, WITHIN_MS,
 };
 
-/// The blows, before they are shuffled, from the front and again as often as it takes; see [`how_many`].
-const BLOWS: [Blow; 8] = [
-    Blow::Primary,
-    Blow::Network,
-    Blow::Primary,
-    Blow::Secondary,
-    Blow::Primary,
-    Blow::Primary,
-    Blow::Secondary,
-    Blow::Primary,
-];
-/// They come within this time after the machine is protected.
-const WITHIN_MS: u64 = 2000;
-/// The guest's memory, MiB.
-const MEMORY_MIB: u32 = 192;
-
-#[test]
-fn linux_with_replicated_disks_survives_power_failures() {
-    power_failures(DiskMode::Replicated);
-}
-
-#[test]
-fn linux_with_a_shared_disk_survives_power_failures() {
-    power_failures(DiskMode::Shared);
-}
-
-/// What befalls the pair.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Blow {
-    /// The primary's host loses power.
-    Primary,
-    /// The secondary's host loses power.
-    Secondary,
-    /// The hosts cannot hear each other any more; both hear the clients.
-    Network,
-}
-
-/// How many blows there are unless `FTVMM_KILLS` says otherwise. With the other tests of the lab the primary's host
-/// loses power ten times. Replicated disks are compared after each blow, which takes most of these tests' time.
-fn how_many(mode: DiskMode) -> u64 {
-    match mode {
-        DiskMode::Shared => 8,
-        DiskMode::Replicated => 5,
-    }
-}
-
-/// Blows in a random order.
-fn blows(mode: DiskMode, random: &mut Random) -> Vec<Blow> {
-    let count = harness::number("FTVMM_KILLS").unwrap_or_else(|| how_many(mode)) as usize;
-    let mut blows = BLOWS.repeat(count.div_ceil(BLOWS.len()));
-    blows.truncate(count);
-    for last in (1..count).rev() {
-        blows.swap(last, random.below(last as u64 + 1) as usize);
-    }
-    blows
-}
-
-fn power_failures(mode: DiskMode) {
-    let seed = harness::seed();
-    let name = format!("power-{mode:?}").to_lowercase();
-    let files = if mode == DiskMode::Replicated { plan } else { plan_without_disks };
-    lab::play(files, |lab| {
-        let mut journal = Journal::open(&name)?;
-        journal.line(&format!("{name}: FTVMM_SEED={seed}"))?;
-        let mut random = Random::new(seed);
-        let mut scene = Scene::begin(lab, mode, &mut journal)?;
-        let mut clients = Clients::start(seed)?;
-        let blows = blows(mode, &mut random);
-        let mut moments = Vec::new();
-        for (number, blow) in (1..).zip(&blows) {
-            let moment = scene.strike(*blow, &mut random, &mut clients, &mut journal);
-            let moment = moment.with_context(|| scene.describe());
-            moments.push(moment.with_context(|| format!("blow {number} of {blows:?}, FTVMM_SEED={seed}"))?);
-        }
-        let verdict = clients.finish().with_context(|| format!("FTVMM_SEED={seed}"))?;
-        let silences: Vec<String> =
-            moments.iter().map(|moment| format!("{:.1} s", verdict.silence_s(*moment))).collect();
-        journal.line(&format!(
-            "{} increments and {} rows acknowledged, all there; every connection lasted from beginning to end; the \
-             clients waited at most {} for an answer after the blows",
-            verdict.increments(),
-            verdict.rows(),
-            silences.join(", ")
-        ))?;
-        scene.end(&verdict, &mut journal).with_context(|| format!("FTVMM_SEED={seed}"))
-    });
-}
-
 /// A protected machine.
-struct Scene<'a> {
-    lab: &'a mut Lab,
-    mode: DiskMode,
+pub struct Scene<'a> {
+    pub(super) lab: &'a mut Lab,
+    pub(super) mode: DiskMode,
     setup: Setup,
     /// The live side runs on host a.
     on_a: bool,
-    primary: Member,
-    secondary: Member,
+    pub(super) primary: Member,
+    pub(super) secondary: Member,
     /// Members started so far: each has a name of its own.
     members: u32,
     protected_at: Instant,
@@ -130,7 +37,7 @@ struct Scene<'a> {
 
 impl<'a> Scene<'a> {
     /// Boots the guest, protected, with both services up.
-    fn begin(lab: &'a mut Lab, mode: DiskMode, journal: &mut Journal) -> anyhow::Result<Self> {
+    pub fn begin(lab: &'a mut Lab, mode: DiskMode, journal: &mut Journal) -> anyhow::Result<Self> {
         let begun = Instant::now();
         if mode == DiskMode::Shared {
             share_disk(lab)?;
@@ -156,7 +63,7 @@ impl<'a> Scene<'a> {
     }
 
     /// One blow at a random moment, the checks, and the machine protected again. Gives the moment.
-    fn strike(
+    pub fn strike(
         &mut self,
         blow: Blow,
         random: &mut Random,
@@ -189,7 +96,7 @@ impl<'a> Scene<'a> {
     }
 
     /// What both members say of themselves.
-    fn describe(&self) -> String {
+    pub fn describe(&self) -> String {
         let of = |member: &Member, of_primary: bool| match member.status(self.host(of_primary)) {
             Ok(status) => format!("{status:?}"),
             Err(error) => format!("no status: {error:#}"),
@@ -282,51 +189,10 @@ impl<'a> Scene<'a> {
         self.protected_at = Instant::now();
         Ok(())
     }
-
-    /// Switches the guest off in order, looks at its disks, and starts it again from them.
-    fn end(self, verdict: &Verdict, journal: &mut Journal) -> anyhow::Result<()> {
-        clients::shut_down()?;
-        for member in [&self.primary, &self.secondary] {
-            let ended = member.running.wait_end(PATIENCE)?;
-            ensure!(ended == Ended::Status(0), "a member ended with {ended:?}: {}", member.running.log());
-        }
-        let (lab, mode) = (self.lab, self.mode);
-        check_disks(lab, mode)?;
-        journal.line("the guest was switched off in order; e2fsck -fn finds nothing wrong")?;
-
-        let mut words = vec!["run".to_owned()];
-        words.extend(guest("services", MEMORY_MIB));
-        words.extend(super::disk(mode));
-        words.extend(["--net", "tap=vm0", "--console", "file=/shared/cold.guest"].map(str::to_owned));
-        let cold = lab.b.spawn("cold", &super::command(&words))?;
-        let alive = || match cold.ended() {
-            None => Ok(()),
-            Some(ended) => anyhow::bail!("it ended ({ended:?}): {}", cold.log()),
-        };
-        await_console(lab, "cold", "services: ready", PATIENCE, alive)?;
-        verdict.check().context("the guest started again from its disk")?;
-        clients::shut_down()?;
-        let ended = cold.wait_end(PATIENCE)?;
-        ensure!(ended == Ended::Status(0), "the guest ended with {ended:?}: {}", cold.log());
-        lab.b.succeed("sync")?;
-        journal.line("started again from the disk, without protection, it has all that was acknowledged")
-    }
 }
 
 /// Succeeds as soon as no member runs on the host, whose TAP device is then free.
 const NO_MEMBER: &str = "for i in $(seq 200); do pidof ftvmm >/dev/null || exit 0; sleep 0.1; done; exit 1";
-
-/// File systems without fault; and replicated disks that are the same on both hosts.
-fn check_disks(lab: &Lab, mode: DiskMode) -> anyhow::Result<()> {
-    if mode == DiskMode::Shared {
-        return check_file_system(&lab.shared().join(super::SHARED_DISK));
-    }
-    for host in [&lab.a, &lab.b] {
-        host.succeed("sync")?;
-        check_file_system(&host.disk()).with_context(|| format!("the disk of host {}", host.name()))?;
-    }
-    super::compare_files(&lab.a.disk(), &lab.b.disk())
-}
 
 fn ensure_runs(member: &Member) -> anyhow::Result<()> {
     let ended = member.running.ended();
