@@ -23,6 +23,7 @@ use ftvmm_tests::lab::artefacts;
 
 use program::ProgramSize;
 use report::Report;
+use round::Measured;
 
 /// Benchmark a Linux guest: a compile of kernel sources unprotected, recorded and protected; an idle guest
 ///
@@ -85,18 +86,24 @@ impl Arguments {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    match measure(arguments.plan(), arguments.here) {
-        Ok(report) if arguments.json => println!("{}", report.json()),
-        Ok(report) => print!("{}", report.text()),
-        Err(error) => {
-            eprintln!("bench-compile: {error:#}");
-            return ExitCode::FAILURE;
-        }
+    let (report, failure) = match measure(arguments.plan(), arguments.here) {
+        Ok((report, failure)) => (Some(report), failure),
+        Err(error) => (None, Some(error)),
+    };
+    match report {
+        Some(report) if arguments.json => println!("{}", report.json()),
+        Some(report) => print!("{}", report.text()),
+        None => {}
+    }
+    if let Some(error) = failure {
+        eprintln!("bench-compile: {error:#}");
+        return ExitCode::FAILURE;
     }
     ExitCode::SUCCESS
 }
 
-fn measure(plan: Plan, here: bool) -> anyhow::Result<Report> {
+/// Measures round by round; where one fails, those before it are worth a report all the same.
+fn measure(mut plan: Plan, here: bool) -> anyhow::Result<(Report, Option<anyhow::Error>)> {
     let host = Description::of_this_machine();
     let program = if here { neighbour("ftvmm")? } else { artefacts::program()? };
     let program = ProgramSize::of(&program)?;
@@ -111,14 +118,30 @@ fn measure(plan: Plan, here: bool) -> anyhow::Result<Report> {
         eprintln!("starting two lab hosts");
         Box::new(LabHosts::start()?)
     };
-    let mut measured = Vec::new();
+    let (mut measured, mut failure) = (Vec::new(), None);
     for round in 0..plan.rounds {
-        for mode in Mode::ALL {
-            eprintln!("round {} of {}: {}", round + 1, plan.rounds, mode.name());
-            measured.push(round::run(place.as_ref(), plan, round, mode)?);
+        match measure_round(place.as_ref(), plan, round) {
+            Ok(of_round) => measured.extend(of_round),
+            Err(error) if round == 0 => return Err(error),
+            Err(error) => {
+                failure = Some(error.context(format!("round {} of {}", round + 1, plan.rounds)));
+                plan.rounds = round;
+                break;
+            }
         }
     }
     let first = &measured[0].objects;
     ensure!(measured.iter().all(|it| it.objects == *first), "the same compile gave different objects");
-    Ok(Report::new(plan, host, place.describe(), program, measured))
+    Ok((Report::new(plan, host, place.describe(), program, measured), failure))
+}
+
+/// Every mode once.
+fn measure_round(place: &dyn Place, plan: Plan, round: u32) -> anyhow::Result<Vec<Measured>> {
+    let one = |mode: Mode| {
+        eprintln!("round {} of {}: {}", round + 1, plan.rounds, mode.name());
+        let measured = round::run(place, plan, round, mode)?;
+        eprintln!("    {:.1} s by the guest's clock", measured.compile.seconds);
+        Ok(measured)
+    };
+    Mode::ALL.into_iter().map(one).collect()
 }

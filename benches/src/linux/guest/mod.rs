@@ -211,11 +211,11 @@ impl<'a> Guest<'a> {
     }
 
     fn ensure_runs(&mut self) -> anyhow::Result<()> {
-        for started in [Some(&mut self.live), self.shadow.as_mut()].into_iter().flatten() {
-            if let Some(ended) = started.ended()? {
-                bail!("ftvmm has ended ({ended}): {}", last_lines(&started.log()));
-            }
-        }
-        Ok(())
+        let of_shadow = self.shadow.as_mut().map(|shadow| shadow.ended()).transpose()?.flatten();
+        let Some(ended) = self.live.ended()?.or(of_shadow) else { return Ok(()) };
+        let sides = [Some(&self.live), self.shadow.as_ref()].into_iter().flatten();
+        let logs: Vec<String> = sides.map(|side| last_lines(&side.log())).collect();
+        // What one side says of the other is half of what happened.
+        bail!("ftvmm has ended ({ended}): {}", logs.join("\n  the other side: "))
     }
 }
