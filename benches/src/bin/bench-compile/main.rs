@@ -86,24 +86,16 @@ impl Arguments {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let (report, failure) = match measure(arguments.plan(), arguments.here) {
-        Ok((report, failure)) => (Some(report), failure),
-        Err(error) => (None, Some(error)),
-    };
-    match report {
-        Some(report) if arguments.json => println!("{}", report.json()),
-        Some(report) => print!("{}", report.text()),
-        None => {}
-    }
-    if let Some(error) = failure {
+    if let Err(error) = measure(&arguments) {
         eprintln!("bench-compile: {error:#}");
         return ExitCode::FAILURE;
     }
     ExitCode::SUCCESS
 }
 
-/// Measures round by round; where one fails, those before it are worth a report all the same.
-fn measure(mut plan: Plan, here: bool) -> anyhow::Result<(Report, Option<anyhow::Error>)> {
+/// Measures round by round, and prints the report; where a round fails, that of those before it.
+fn measure(arguments: &Arguments) -> anyhow::Result<()> {
+    let (mut plan, here) = (arguments.plan(), arguments.here);
     let host = Description::of_this_machine();
     let program = if here { neighbour("ftvmm")? } else { artefacts::program()? };
     let program = ProgramSize::of(&program)?;
@@ -118,13 +110,13 @@ fn measure(mut plan: Plan, here: bool) -> anyhow::Result<(Report, Option<anyhow:
         eprintln!("starting two lab hosts");
         Box::new(LabHosts::start()?)
     };
-    let (mut measured, mut failure) = (Vec::new(), None);
+    let (mut measured, mut outcome) = (Vec::new(), Ok(()));
     for round in 0..plan.rounds {
         match measure_round(place.as_ref(), plan, round) {
             Ok(of_round) => measured.extend(of_round),
             Err(error) if round == 0 => return Err(error),
             Err(error) => {
-                failure = Some(error.context(format!("round {} of {}", round + 1, plan.rounds)));
+                outcome = Err(error.context(format!("round {} of {}", round + 1, plan.rounds)));
                 plan.rounds = round;
                 break;
             }
@@ -132,7 +124,13 @@ fn measure(mut plan: Plan, here: bool) -> anyhow::Result<(Report, Option<anyhow:
     }
     let first = &measured[0].objects;
     ensure!(measured.iter().all(|it| it.objects == *first), "the same compile gave different objects");
-    Ok((Report::new(plan, host, place.describe(), program, measured), failure))
+    let report = Report::new(plan, host, place.describe(), program, measured);
+    if arguments.json {
+        println!("{}", report.json());
+    } else {
+        print!("{}", report.text());
+    }
+    outcome
 }
 
 /// Every mode once.
