@@ -9,6 +9,7 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use ftlog::StepRef;
 use ftvmm::machine::{EntryClock, Machine};
 use ftvmm_benches::{exits_machine, tiny};
+use ftvmm_tests::harness;
 use replay::Recorder;
 
 /// Virtual time between sync points, ns; any value will do.
@@ -41,11 +42,7 @@ fn sync_point(criterion: &mut Criterion) {
 
 /// Runs to the next sync point and records it; gives the bytes of a batch that became full.
 fn step(machine: &mut Machine, log: Option<(&mut Recorder, bool)>) -> u64 {
-    let reached = loop {
-        if let Some(reached) = machine.run_stretch(EntryClock::Live).expect("the guest runs") {
-            break reached;
-        }
-    };
+    let reached = harness::reach(machine, EntryClock::Live).expect("the guest runs");
     let time_ns = machine.time_ns() + STEP_NS;
     let mut outputs = Vec::new();
     machine.finish_sync_point(&reached, time_ns, &[], &mut outputs);

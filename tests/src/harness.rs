@@ -7,7 +7,10 @@ use std::{
 };
 
 use anyhow::{Context, ensure};
-use ftvmm::demo::net;
+use ftvmm::{
+    demo::net,
+    machine::{EntryClock, Machine, MachineError, Reached},
+};
 
 /// Set to 1 where there is no KVM, and where that is as it should be.
 pub const WITHOUT_KVM: &str = "FTVMM_TEST_WITHOUT_KVM";
@@ -26,6 +29,18 @@ pub fn require_kvm() -> bool {
     assert!(allowed, "this test lacks (set {WITHOUT_KVM}=1 to skip it): {missing:#?}");
     println!("skipped: {missing:?}");
     false
+}
+
+/// Runs the guest to its next sync point, however often KVM interrupts it before, which it does without a signal too.
+///
+/// # Errors
+/// What ended it against its will.
+pub fn reach(machine: &mut Machine, clock: EntryClock) -> Result<Reached, MachineError> {
+    loop {
+        if let Some(reached) = machine.run_stretch(clock)? {
+            return Ok(reached);
+        }
+    }
 }
 
 /// The ftvmm program: `FTVMM_BIN`, or the one that was built with the tests.

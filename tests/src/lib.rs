@@ -2,8 +2,9 @@
 //!
 //! [`harness`] finds the program and decides whether a test can run here, [`stage`] gives a test a network with pairs
 //! in it, [`hosts`] one with two hosts that can be cut off from each other, [`linearizability`] judges what clients
-//! saw, [`rows`] are clients of a database, [`disks`] makes disks and [`ledger`] looks at what is on them, [`record`] makes recordings and takes their logs
-//! apart, [`lab`] gives a test two machines of which one can lose power.
+//! saw, [`survivor`] tells which side goes on, [`rows`] are clients of a database, [`disks`] makes disks and [`ledger`]
+//! looks at what is on them, [`record`] makes recordings and takes their logs apart, [`lab`] gives a test two machines of
+//! which one can lose power.
 
 pub mod disks;
 pub mod harness;
@@ -14,3 +15,4 @@ pub mod linearizability;
 pub mod record;
 pub mod rows;
 pub mod stage;
+pub mod survivor;

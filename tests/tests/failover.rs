@@ -41,7 +41,7 @@ use std::time::Duration;
 
 use ftvmm::{
     control::{Role, State},
-    demo::{net, pair::Member, wait},
+    demo::{client::Reply, net, pair::Member, wait},
 };
 
 /// Silence that counts as a loss in these tests, ms: long enough for a machine with other things to do.
@@ -50,6 +50,11 @@ const TIMEOUT_MS: u64 = 1000;
 const SOON: Duration = Duration::from_secs(15);
 /// A little time between the requests of a client, so that clients, primary and secondary share two cores.
 const THINKING: Duration = Duration::from_millis(2);
+
+/// The answer to a SET or SHUTDOWN that was carried out.
+fn ok() -> Reply {
+    Reply::Status("OK".into())
+}
 
 /// Waits until this side, which was the primary, has halted.
 fn wait_halted(member: &mut Member) -> anyhow::Result<()> {

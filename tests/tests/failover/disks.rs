@@ -22,7 +22,7 @@ use ftvmm_tests::{
 use super::{
     SOON, THINKING, TIMEOUT_MS,
     kills::{Tally, blow},
-    partition, wait_halted,
+    ok, partition, wait_halted,
 };
 
 /// How many kills there are in each mode unless `FTVMM_KILLS` says otherwise.
@@ -190,7 +190,7 @@ fn read_all(stage: &Stage, history: &mut History) -> anyhow::Result<Values> {
 /// Has the guest switch itself off, and waits for the processes to end with its status.
 fn shut_down<const N: usize>(processes: [&mut Process; N]) -> anyhow::Result<()> {
     let mut client = Connection::open(guest(), PATIENCE)?;
-    ensure!(client.call(&[b"SHUTDOWN"])? == Reply::Status("OK".into()), "SHUTDOWN is refused");
+    ensure!(client.call(&[b"SHUTDOWN"])? == ok(), "SHUTDOWN is refused");
     for process in processes {
         let status = process.wait_end(SOON)?;
         ensure!(status.code() == Some(0), "{} ended with {status}: {}", process.name(), process.log());

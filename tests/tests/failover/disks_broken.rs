@@ -16,7 +16,7 @@ use ftvmm_tests::{
     stage::{self, PATIENCE, Pair, Stage, guest},
 };
 
-use super::{SOON, TIMEOUT_MS, wait_alone};
+use super::{SOON, TIMEOUT_MS, ok, wait_alone};
 
 /// Where the sides keep their copies.
 struct Files {
@@ -41,10 +41,6 @@ fn pair_on(stage: &Stage, files: &Files) -> anyhow::Result<Pair> {
 
 fn set(client: &mut Connection, key: &str) -> anyhow::Result<Reply> {
     Ok(client.call(&[b"SET", key.as_bytes(), b"value"])?)
-}
-
-fn ok() -> Reply {
-    Reply::Status("OK".into())
 }
 
 #[test]

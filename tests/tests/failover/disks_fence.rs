@@ -4,23 +4,20 @@ use std::thread::{self, JoinHandle};
 
 use anyhow::{Context, ensure};
 use ftlog::DiskMode;
-use ftvmm::demo::{
-    client::{Connection, Reply},
-    pair::Member,
-};
+use ftvmm::demo::{client::Connection, pair::Member};
 use ftvmm_tests::{
     ledger,
     stage::{self, PATIENCE, Pair, Stage, guest},
 };
 
-use super::{SOON, TIMEOUT_MS, wait_alone, wait_halted};
+use super::{SOON, TIMEOUT_MS, ok, wait_alone, wait_halted};
 
 /// Longer than it takes to stop two processes one after the other, on a busy machine too.
 const LONG_MS: u64 = 3 * TIMEOUT_MS;
 
 fn set(client: &mut Connection, value: &str) -> anyhow::Result<()> {
     let reply = client.call(&[b"SET", b"key", value.as_bytes()])?;
-    ensure!(reply == Reply::Status("OK".into()), "SET is answered with {reply:?}");
+    ensure!(reply == ok(), "SET is answered with {reply:?}");
     Ok(())
 }
 

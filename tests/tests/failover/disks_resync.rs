@@ -7,7 +7,7 @@ use ftlog::DiskMode;
 use ftvmm::{
     control::State,
     demo::{
-        client::{Connection, Mix, Reply},
+        client::{Connection, Mix},
         pair::Place,
         random::Random,
     },
@@ -17,16 +17,12 @@ use ftvmm_tests::{
     stage::{self, PATIENCE, guest},
 };
 
-use super::{SOON, THINKING, TIMEOUT_MS, wait_alone};
+use super::{SOON, THINKING, TIMEOUT_MS, ok, wait_alone};
 
 /// Long enough to be caught at: a thousand blocks or so, all of them different at first.
 const BYTES: u64 = 64 << 20;
 /// Kills of the secondary while its copy is made equal.
 const KILLS: u32 = 5;
-
-fn ok() -> Reply {
-    Reply::Status("OK".into())
-}
 
 #[test]
 fn a_copy_is_made_equal_while_the_guest_writes_and_whoever_dies() {

@@ -15,6 +15,7 @@ use ftvmm::{
 use ftvmm_tests::{
     hosts::Hosts,
     stage::{self, PATIENCE, Pair, Stage},
+    survivor,
 };
 
 use super::{SOON, THINKING, TIMEOUT_MS};
@@ -98,19 +99,7 @@ fn decided(primary: &mut Member, secondary: &Member) -> anyhow::Result<Option<bo
         Some(_) => State::Halted,
         None => primary.status().map_or(State::Arbitrating, |status| status.state),
     };
-    let of_secondary = secondary.status()?;
-    let lives = match of_primary {
-        State::Unprotected => true,
-        State::Halted => false,
-        _ => return Ok(None),
-    };
-    let heir_lives = match (of_secondary.role, of_secondary.state) {
-        (Role::Primary, State::Unprotected) => true,
-        (Role::Secondary, State::Listening) => false,
-        _ => return Ok(None),
-    };
-    ensure!(lives != heir_lives, "the primary lives: {lives}; the secondary lives: {heir_lives}");
-    Ok(Some(lives))
+    survivor::primary_goes_on(of_primary, &secondary.status()?)
 }
 
 fn is_live(member: &mut Member) -> anyhow::Result<bool> {

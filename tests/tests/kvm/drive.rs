@@ -5,9 +5,10 @@ use ftlog::{Event, ExitKind, FrameKind, Generation, Manifest, Message, Position,
 use ftvmm::{
     boot::Image,
     kvm::{Host, cpuid},
-    machine::{EntryClock, Machine, MachineError, Reached},
+    machine::{EntryClock, Machine, MachineError},
     snapshot::{self, Seed},
 };
+use ftvmm_tests::harness;
 
 /// Enough for every guest of these tests, and quickly compared.
 pub const MEMORY_MIB: u32 = 4;
@@ -52,20 +53,11 @@ fn step_at(
     events: &[Event],
     time: impl FnOnce(&Machine, bool) -> u64,
 ) -> Result<Seen, MachineError> {
-    let reached = reach(machine, EntryClock::Live)?;
+    let reached = harness::reach(machine, EntryClock::Live)?;
     let time_ns = time(machine, machine.is_idle_at(&reached));
     let mut outputs = Vec::new();
     machine.finish_sync_point(&reached, time_ns, events, &mut outputs);
     Ok(Seen { exit: reached.kind, time_ns, events: events.to_vec(), digest: reached.digest.short(), outputs })
-}
-
-/// Runs the guest to its next sync point, however often KVM interrupts it before, which it does without a signal too.
-pub fn reach(machine: &mut Machine, clock: EntryClock) -> Result<Reached, MachineError> {
-    loop {
-        if let Some(reached) = machine.run_stretch(clock)? {
-            return Ok(reached);
-        }
-    }
 }
 
 /// Runs until the guest powers off; its exit status.

@@ -24,7 +24,7 @@ fn boot(code: &[&[u8]]) -> Option<Machine> {
 }
 
 fn run(machine: &mut Machine, clock: EntryClock) -> Reached {
-    let reached = drive::reach(machine, clock).unwrap();
+    let reached = harness::reach(machine, clock).unwrap();
     machine.finish_sync_point(&reached, machine.time_ns(), &[], &mut Vec::new());
     reached
 }

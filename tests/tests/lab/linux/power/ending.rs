@@ -9,6 +9,7 @@ use super::{
         Journal, PATIENCE, SHARED_DISK, await_console, check_file_system,
         clients::{self, Verdict},
         command, compare_files, disk, guest,
+        replay::ensure_runs,
     },
     MEMORY_MIB,
     scene::Scene,
@@ -31,11 +32,7 @@ impl Scene<'_> {
         words.extend(disk(mode));
         words.extend(["--net", "tap=vm0", "--console", "file=/shared/cold.guest"].map(str::to_owned));
         let cold = lab.b.spawn("cold", &command(&words))?;
-        let alive = || match cold.ended() {
-            None => Ok(()),
-            Some(ended) => anyhow::bail!("it ended ({ended:?}): {}", cold.log()),
-        };
-        await_console(lab, "cold", "services: ready", PATIENCE, alive)?;
+        await_console(lab, "cold", "services: ready", PATIENCE, || ensure_runs(&cold))?;
         verdict.check().context("the guest started again from its disk")?;
         clients::shut_down()?;
         let ended = cold.wait_end(PATIENCE)?;

@@ -5,19 +5,21 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::ensure;
 use ftlog::DiskMode;
 use ftvmm::{
     control::{Role, State, Takeover},
     demo::{random::Random, wait},
 };
-use ftvmm_tests::lab::{
-    Host, Lab,
-    member::{Member, Setup},
+use ftvmm_tests::{
+    lab::{
+        Host, Lab,
+        member::{Member, Setup},
+    },
+    survivor,
 };
 
 use super::{
-    super::{Journal, PATIENCE, await_console, clients::Clients, pair, share_disk},
+    super::{Journal, PATIENCE, await_console, clients::Clients, pair, replay::ensure_runs, share_disk},
     Blow, MEMORY_MIB, WITHIN_MS,
 };
 
@@ -45,7 +47,7 @@ impl<'a> Scene<'a> {
         let setup = pair("services", MEMORY_MIB, mode);
         let (secondary, address) = setup.secondary(&lab.b, "member-1")?;
         let primary = setup.primary(&lab.a, "member-2", &address)?;
-        let alive = || ensure_runs(&primary);
+        let alive = || ensure_runs(&primary.running);
         await_console(lab, "member-2", "services: ready", PATIENCE, alive)?;
         primary.wait_protected(&lab.a)?;
         let took = begun.elapsed().as_secs_f64();
@@ -149,19 +151,7 @@ impl<'a> Scene<'a> {
             Some(_) => State::Halted,
             None => self.primary.status(self.host(true)).map_or(State::Arbitrating, |status| status.state),
         };
-        let heir = self.secondary.status(self.host(false))?;
-        let lives = match of_primary {
-            State::Unprotected => true,
-            State::Halted => false,
-            _ => return Ok(None),
-        };
-        let heir_lives = match (heir.role, heir.state) {
-            (Role::Primary, State::Unprotected) => true,
-            (Role::Secondary, State::Listening) => false,
-            _ => return Ok(None),
-        };
-        ensure!(lives != heir_lives, "the primary lives: {lives}; the secondary lives: {heir_lives}");
-        Ok(Some(lives))
+        survivor::primary_goes_on(of_primary, &self.secondary.status(self.host(false))?)
     }
 
     /// Gives the live side a secondary again, on the other host.
@@ -193,12 +183,6 @@ impl<'a> Scene<'a> {
 
 /// Succeeds as soon as no member runs on the host, whose TAP device is then free.
 const NO_MEMBER: &str = "for i in $(seq 200); do pidof ftvmm >/dev/null || exit 0; sleep 0.1; done; exit 1";
-
-fn ensure_runs(member: &Member) -> anyhow::Result<()> {
-    let ended = member.running.ended();
-    ensure!(ended.is_none(), "it ended ({ended:?}): {}", member.running.log());
-    Ok(())
-}
 
 /// A takeover in its parts.
 fn parts(takeover: &Takeover) -> String {
