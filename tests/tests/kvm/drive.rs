@@ -11,7 +11,7 @@ use ftvmm::{
 use ftvmm_tests::harness;
 
 /// Enough for every guest of these tests, and quickly compared.
-pub const MEMORY_MIB: u32 = 4;
+const MEMORY_MIB: u32 = 4;
 /// Unix time at power-on, ns.
 const WALL_BASE_NS: u64 = 1_700_000_000_000_000_000;
 /// More sync points than any of these guests needs.
@@ -29,9 +29,14 @@ pub struct Seen {
 
 /// A machine at power-on.
 pub fn boot(kernel: &str, cmdline: &str) -> Machine {
+    boot_with(MEMORY_MIB, kernel, cmdline)
+}
+
+/// The same with `memory_mib` MiB.
+pub fn boot_with(memory_mib: u32, kernel: &str, cmdline: &str) -> Machine {
     let image = Image::open(kernel, None).unwrap();
     let devices = PlatformConfig { net_mac: None, disks: Vec::new(), wall_base_ns: WALL_BASE_NS };
-    Machine::boot(&Host::open().unwrap(), MEMORY_MIB, &devices, &image, cmdline).unwrap()
+    Machine::boot(&Host::open().unwrap(), memory_mib, &devices, &image, cmdline).unwrap()
 }
 
 /// Runs to the next sync point and completes it, 20 microseconds after the last or, when the guest sleeps, at its
@@ -77,7 +82,7 @@ pub fn run(machine: &mut Machine) -> Result<u32, MachineError> {
 /// A second machine in the same state, by way of the frames that a secondary is seeded with.
 pub fn copy(machine: &mut Machine) -> Machine {
     let shape = Shape {
-        memory_mib: MEMORY_MIB,
+        memory_mib: machine.memory().mib(),
         cpus: 1,
         net_mac: None,
         disks: Vec::new(),

@@ -4,7 +4,7 @@ use ftlog::Event;
 use ftvmm::machine::Machine;
 use ftvmm_tests::harness;
 
-use super::drive::{Seen, after, boot, copy, run, step, step_as};
+use super::drive::{Seen, after, boot, boot_with, copy, run, step, step_as};
 use super::elf::{Guest, power_off};
 
 /// Runs a guest to its end, once undisturbed and once with a copy made at every `stride`th sync point: the copies go
@@ -76,6 +76,20 @@ fn with_console_input_that_the_guest_has_not_read() {
         _ => Vec::new(),
     };
     check("builtin:echo", "", 1, typed);
+}
+
+/// Reading it would have the host give pages of zeroes, and the guest small pages where it could have had huge ones.
+#[test]
+fn ram_that_nobody_has_touched_stays_untouched() {
+    if !harness::require_kvm() {
+        return;
+    }
+    let mut machine = boot_with(64, "builtin:exits", "rounds=1");
+    let populated = |machine: &Machine| machine.memory().populated().count();
+    let before = populated(&machine);
+    assert!(before > 0 && (before as u64) < machine.memory().page_count(), "{before} pages");
+    copy(&mut machine);
+    assert_eq!(populated(&machine), before);
 }
 
 /// `REP OUTSB` of five bytes to the console: an exit for each.

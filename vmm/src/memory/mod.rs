@@ -2,6 +2,7 @@
 
 mod doorbell;
 mod pages;
+mod populated;
 
 use rustix::mm::{Advice, madvise};
 use vm_memory::{GuestAddress, GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegion};

@@ -4,7 +4,8 @@
 //! Begin{manifest}  Pages …  Pages  State
 //! ```
 //!
-//! Pages that hold nothing but zeroes are left out: the receiving side starts with zeroed memory.
+//! Pages that hold nothing but zeroes are left out: the receiving side starts with zeroed memory. Those that nobody has
+//! touched are not even looked at.
 
 mod read;
 mod write;

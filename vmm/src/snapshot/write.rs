@@ -26,7 +26,7 @@ fn write_pages(
 ) -> anyhow::Result<()> {
     let (mut body, mut pages) = (Vec::new(), 0);
     let mut page = [0; PAGE_SIZE];
-    for number in 0..machine.memory().page_count() {
+    for number in machine.memory().populated() {
         machine.memory().read_page(number, &mut page);
         if is_zero(&page) {
             continue;

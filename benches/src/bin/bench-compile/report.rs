@@ -11,7 +11,7 @@ use ftvmm_benches::{
 };
 use serde_json::json;
 
-use crate::{Plan, program::ProgramSize, round::Measured, window::Window};
+use crate::{Plan, memory::MonitorMemory, program::ProgramSize, round::Measured, window::Window};
 
 /// Everything that was measured.
 pub struct Report {
@@ -171,9 +171,15 @@ impl Report {
     fn add_size(&self, table: &mut Table) {
         let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
         table.section("smallness");
-        let kib = |it: &Measured, side: usize| Some(mib(it.monitor_kib[side]? << 10));
-        self.row(table, "memory beyond the guest's RAM, MiB", 1, |it| kib(it, 0));
-        self.row(table, "the same of the other side, MiB", 1, |it| kib(it, 1));
+        let sides = ["memory of the live side", "memory of the other side"];
+        for (side, name) in sides.into_iter().enumerate() {
+            let of = |value: fn(&MonitorMemory) -> u64| {
+                move |it: &Measured| it.memory[side].as_ref().map(|memory| mib(value(memory) << 10))
+            };
+            self.row(table, &format!("{name} beyond the guest's RAM, MiB"), 1, of(|it| it.beyond_guest_kib));
+            self.row(table, &format!("{name} for the guest's RAM, MiB"), 0, of(|it| it.guest_kib));
+            self.row(table, "of it in huge pages, MiB", 0, of(|it| it.guest_huge_kib));
+        }
         self.row(table, "start of the monitor to the guest's init, s", 2, |it| Some(it.start_s));
         self.row(table, "the same by the guest's clock, s", 2, |it| Some(it.up_s));
         let ProgramSize { file, loaded } = self.program;
@@ -226,7 +232,14 @@ mod tests {
                     host_s: seconds,
                     cpu_s: [Some(seconds), None],
                     idle: window(10.0, log.map(|_| 1000)),
-                    monitor_kib: [Some(2048), None],
+                    memory: [
+                        Some(MonitorMemory {
+                            beyond_guest_kib: 2048,
+                            guest_kib: 65536,
+                            guest_huge_kib: 4096,
+                        }),
+                        None,
+                    ],
                 }
             })
         });

@@ -6,7 +6,7 @@ use anyhow::Context;
 use ftvmm_benches::linux::{Compiled, Guest, MEMORY_MIB, Mode, Place};
 use serde::Serialize;
 
-use crate::{Plan, memory, window::Window};
+use crate::{Plan, memory::MonitorMemory, window::Window};
 
 /// One mode in one round.
 #[derive(Debug, Serialize)]
@@ -33,8 +33,8 @@ pub struct Measured {
     pub cpu_s: [Option<f64>; 2],
     /// Nothing to do.
     pub idle: Window,
-    /// What the monitors of the live side and of the other have in memory beyond the guest's RAM, KiB.
-    pub monitor_kib: [Option<u64>; 2],
+    /// What the monitors of the live side and of the other have in memory.
+    pub memory: [Option<MonitorMemory>; 2],
 }
 
 /// Starts `mode`, has it compile, lets it idle, and ends it.
@@ -60,8 +60,7 @@ fn measure(place: &dyn Place, plan: Plan, round: u32, mode: Mode) -> anyhow::Res
     let [before, after] = guest.idle(plan.idle)?;
     let idle = Window::between(&before, &after, f64::from(plan.idle))?;
     guest.shut_down()?;
-    let monitor =
-        |smaps: Option<String>| smaps.map(|smaps| memory::beyond_guest_kib(&smaps, MEMORY_MIB)).transpose();
+    let memory = |smaps: Option<String>| smaps.map(|smaps| MonitorMemory::of(&smaps, MEMORY_MIB)).transpose();
     let [live, other] = smaps;
     Ok(Measured {
         round,
@@ -75,7 +74,7 @@ fn measure(place: &dyn Place, plan: Plan, round: u32, mode: Mode) -> anyhow::Res
         host_s: compiled.host_s,
         cpu_s: [0, 1].map(|side: usize| Some(cpu_after[side]? - cpu[side]?)),
         idle,
-        monitor_kib: [monitor(live)?, monitor(other)?],
+        memory: [memory(live)?, memory(other)?],
     })
 }
 
