@@ -162,7 +162,7 @@ pub struct Config {
 }
 
 /// The longest silence between two signs of life, in ns.
-const MAX_HEARTBEAT_NS: u64 = 50_000_000;
+pub(crate) const MAX_HEARTBEAT_NS: u64 = 50_000_000;
 
 impl Default for Config {
     fn default() -> Self {

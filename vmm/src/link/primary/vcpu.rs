@@ -17,14 +17,14 @@ use crate::{
     kvm::cpuid,
     link::{identity::VmIdentity, mailbox::Mailbox},
     machine::Machine,
-    role::primary::Link,
+    role::{MAX_HEARTBEAT_NS, primary::Link},
     snapshot,
     step::Witness,
 };
 
 /// Records older than this are handed over even when nobody waits for them, so that the secondary stays close. It is
-/// also how often a busy guest without outputs costs both hosts a wake-up and a packet each way.
-const MAX_AGE_NS: u64 = 20_000_000;
+/// also how often a busy guest without outputs costs both hosts a wake-up and a packet each way: as often as an idle one.
+const MAX_AGE_NS: u64 = MAX_HEARTBEAT_NS;
 /// The pause before each stretch of a VM whose secondary falls behind.
 const SLOW_PAUSE: Duration = Duration::from_millis(1);
 
