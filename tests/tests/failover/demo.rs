@@ -10,9 +10,9 @@ use std::{
 use ftvmm::demo::{process::Process, wait};
 use ftvmm_tests::{harness, stage};
 
-/// The demo makes a network of its own, so this needs none.
-fn demo(arguments: &[&str]) -> anyhow::Result<Output> {
-    Ok(Command::new(harness::program()?).arg("demo").args(arguments).output()?)
+/// The demo makes a network of its own, so this needs none. One that fails leaves its logs in `directory`.
+fn demo(directory: &Path, arguments: &[&str]) -> anyhow::Result<Output> {
+    Ok(Command::new(harness::program()?).arg("demo").args(arguments).env("TMPDIR", directory).output()?)
 }
 
 #[test]
@@ -21,7 +21,7 @@ fn the_demo_passes_and_prints_its_verdict_last() -> anyhow::Result<()> {
         return Ok(());
     }
     let _alone = stage::alone();
-    let output = demo(&["--json", "--seconds", "6"])?;
+    let output = demo(&std::env::temp_dir(), &["--json", "--seconds", "6"])?;
     let (said, told) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{said}\n{told}");
     let verdict: serde_json::Value = serde_json::from_str(said.lines().last().unwrap_or_default())?;
@@ -44,7 +44,8 @@ fn without_a_secondary_the_demo_fails_soon_and_says_why() -> anyhow::Result<()> 
     }
     let _alone = stage::alone();
     let begun = Instant::now();
-    let output = demo(&["--without-secondary"])?;
+    let directory = tempfile::tempdir()?;
+    let output = demo(directory.path(), &["--without-secondary"])?;
     let told = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(3), "{told}");
     assert!(told.contains("never protected") && told.contains("nothing listens"), "{told}");
