@@ -2,7 +2,7 @@
 
 use std::{fs::File, io, os::unix::fs::FileExt};
 
-use vm_memory::GuestMemoryBackend;
+use vm_memory::{GuestAddress, GuestMemoryBackend};
 
 use super::{Memory, PAGE_SIZE};
 
@@ -28,8 +28,8 @@ impl Memory {
     }
 
     fn page_map(&self) -> io::Result<Vec<u64>> {
-        let region = self.guest().iter().next().ok_or(io::ErrorKind::NotFound)?;
-        let first = region.as_ptr() as u64 / PAGE_SIZE as u64;
+        let host = self.guest().get_host_address(GuestAddress(0)).expect("RAM begins at 0");
+        let first = host as u64 / PAGE_SIZE as u64;
         let mut bytes = vec![0; self.page_count() as usize * ENTRY];
         File::open("/proc/self/pagemap")?.read_exact_at(&mut bytes, first * ENTRY as u64)?;
         let (entries, _) = bytes.as_chunks::<ENTRY>();
@@ -39,7 +39,7 @@ impl Memory {
 
 #[cfg(test)]
 mod tests {
-    use vm_memory::{Bytes, GuestAddress};
+    use vm_memory::Bytes;
 
     use super::*;
 

@@ -23,7 +23,8 @@ use crate::{
 };
 
 /// Records older than this are handed over even when nobody waits for them, so that the secondary stays close. It is
-/// also how often a busy guest without outputs costs both hosts a wake-up and a packet each way: as often as an idle one.
+/// also how often a busy guest without outputs costs both hosts a wake-up and a packet each way: as often as an idle
+/// one.
 const MAX_AGE_NS: u64 = MAX_HEARTBEAT_NS;
 /// The pause before each stretch of a VM whose secondary falls behind.
 const SLOW_PAUSE: Duration = Duration::from_millis(1);
