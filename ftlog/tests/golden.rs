@@ -1,4 +1,4 @@
-//! The bytes of format version 2, for ever, and those of the versions before it, which are refused.
+//! The bytes of format version 3, for ever, and those of the versions before it, which are refused.
 //!
 //! A change of the format is a new version with new files beside these; the files here are never edited. Until then
 //! a failure means that logs already written could no longer be read.
@@ -12,15 +12,17 @@ use std::path::PathBuf;
 use common::Parts;
 use ftlog::*;
 
+const PARTS: [&str; 3] = ["file", "primary", "secondary"];
+
 fn path(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name)
 }
 
 fn files() -> [(&'static str, Parts); 3] {
     [
-        ("v2-file.bin", common::file()),
-        ("v2-primary.bin", common::primary()),
-        ("v2-secondary.bin", common::secondary()),
+        ("v3-file.bin", common::file()),
+        ("v3-primary.bin", common::primary()),
+        ("v3-secondary.bin", common::secondary()),
     ]
 }
 
@@ -43,10 +45,11 @@ fn decoder_still_reads_them() {
 
 #[test]
 fn another_version_is_refused_by_its_number() {
-    for name in ["v1-file.bin", "v1-primary.bin", "v1-secondary.bin"] {
-        let (frames, error) = common::read_all(&fs::read(path(name)).unwrap());
+    for (version, part) in [1, 2].into_iter().flat_map(|version| PARTS.map(|part| (version, part))) {
+        let name = format!("v{version}-{part}.bin");
+        let (frames, error) = common::read_all(&fs::read(path(&name)).unwrap());
         assert!(frames.is_empty(), "{name}");
-        let text = "frame 0 at byte 0: format version 1, this program reads version 2";
+        let text = format!("frame 0 at byte 0: format version {version}, this program reads version 3");
         assert_eq!(error.unwrap().to_string(), text, "{name}");
     }
 }

@@ -2,7 +2,7 @@
 
 mod common;
 
-use ftlog::message::{MAX_CMDLINE, MAX_KERNEL, MAX_NAME, MAX_REASON, MAX_REPORT, MAX_TEXT};
+use ftlog::message::{MAX_CMDLINE, MAX_KERNEL, MAX_NAME, MAX_REASON, MAX_REPORT, MAX_TEXT, MAX_VM_NAME};
 use ftlog::*;
 
 /// Asserts that a message fits with a text at its bound and neither leaves nor arrives with a longer one.
@@ -27,6 +27,8 @@ fn texts_are_bounded_both_ways() {
         shape: Shape { kernel, ..shape() },
         ..common::manifest()
     });
+    assert_bound("name", MAX_VM_NAME, |name| Hello { shape: Shape { name, ..shape() }, ..hello() });
+    assert_bound("cpu", MAX_NAME, |cpu| Hello { shape: Shape { cpu, ..shape() }, ..hello() });
     assert_bound("cmdline", MAX_CMDLINE, |cmdline| Hello { shape: Shape { cmdline, ..shape() }, ..hello() });
     assert_bound("software", MAX_NAME, |software| Hello { software, ..hello() });
     assert_bound("holder", MAX_NAME, |holder| Hello { holder, ..hello() });

@@ -59,13 +59,15 @@ fn kind() -> impl Strategy<Value = FrameKind> {
 }
 
 fn shape() -> impl Strategy<Value = Shape> {
-    let mac = prop::option::of(any::<[u8; 6]>());
+    let net = prop::option::of((any::<[u8; 6]>(), any::<u16>()).prop_map(|(mac, mtu)| NetShape { mac, mtu }));
     let disks = prop::collection::vec(disk(), 0..=MAX_DISKS);
-    (any::<u32>(), any::<u32>(), mac, disks, ".{0,40}", ".{0,40}").prop_map(
-        |(memory_mib, cpus, net_mac, disks, kernel, cmdline)| Shape {
+    (".{0,15}", ".{0,15}", any::<u32>(), any::<u32>(), net, disks, ".{0,40}", ".{0,40}").prop_map(
+        |(name, cpu, memory_mib, cpus, net, disks, kernel, cmdline)| Shape {
+            name,
+            cpu,
             memory_mib,
             cpus,
-            net_mac,
+            net,
             disks,
             kernel,
             cmdline,

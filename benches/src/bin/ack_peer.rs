@@ -195,8 +195,7 @@ mod tests {
     }
 
     fn identity() -> VmIdentity {
-        let (kernel, cmdline) = (String::new(), String::new());
-        let shape = Shape { memory_mib: 1, cpus: 1, net_mac: None, disks: Vec::new(), kernel, cmdline };
+        let shape = Shape { memory_mib: 1, cpus: 1, ..Shape::default() };
         VmIdentity { vm: VmId([7; 16]), shape, wall_base_ns: 0 }
     }
 

@@ -6,7 +6,7 @@ use thiserror::Error;
 
 use super::{
     Diverged, End, Hello, MAX_CMDLINE, MAX_DISKS, MAX_KERNEL, MAX_NAME, MAX_REASON, MAX_REPORT, MAX_TEXT,
-    Manifest, Refuse, Registers, Report, Shape, Welcome,
+    MAX_VM_NAME, Manifest, Refuse, Registers, Report, Shape, Welcome,
 };
 use crate::frame::FrameKind;
 
@@ -171,6 +171,8 @@ fn check_shape(kind: FrameKind, shape: &Shape) -> Result<(), MessageError> {
     if count > MAX_DISKS {
         return Err(MessageError::TooMany { kind, field: "disks", count, max: MAX_DISKS });
     }
+    check_text(kind, "name", &shape.name, MAX_VM_NAME)?;
+    check_text(kind, "cpu", &shape.cpu, MAX_NAME)?;
     check_text(kind, "kernel", &shape.kernel, MAX_KERNEL)?;
     check_text(kind, "cmdline", &shape.cmdline, MAX_CMDLINE)
 }

@@ -10,9 +10,11 @@ pub const VM: VmId = VmId([0x10, 0x32, 0x54, 0x76, 0x98, 0xba, 0xdc, 0xfe, 1, 2,
 
 pub fn shape() -> Shape {
     Shape {
+        name: "ledger".into(),
+        cpu: "v2".into(),
         memory_mib: 64,
         cpus: 1,
-        net_mac: Some([2, 0, 0, 0x4d, 0, 1]),
+        net: Some(NetShape { mac: [2, 0, 0, 0x4d, 0, 1], mtu: 1500 }),
         disks: vec![
             DiskShape { sectors: 1 << 24, readonly: false, mode: DiskMode::Replicated },
             DiskShape { sectors: 2048, readonly: true, mode: DiskMode::Shared },

@@ -17,14 +17,7 @@ use ftvmm_tests::stage;
 use super::{SOON, TIMEOUT_MS};
 
 fn proper_hello() -> Hello {
-    let shape = Shape {
-        memory_mib: 64,
-        cpus: 1,
-        net_mac: None,
-        disks: Vec::new(),
-        kernel: "builtin:kv".into(),
-        cmdline: String::new(),
-    };
+    let shape = Shape { memory_mib: 64, cpus: 1, kernel: "builtin:kv".into(), ..Shape::default() };
     let identity = VmIdentity { vm: VmId([7; 16]), shape, wall_base_ns: 0 };
     hello(&identity, Generation(1), "a stranger", Purpose::Protect)
 }

@@ -2,8 +2,8 @@
 
 use ftlog::{
     Ack, DiskBlock, DiskDigests, DiskMode, DiskShape, Diverged, End, Event, ExitKind, FrameKind, FrameWriter,
-    Generation, Heartbeat, Hello, Manifest, Message, PAGE_SIZE, Position, Purpose, REGISTER_COUNT, Refuse,
-    Registers, Report, Shape, StateDigests, StepEncoder, StepRef, VmId, Welcome, encode_page,
+    Generation, Heartbeat, Hello, Manifest, Message, NetShape, PAGE_SIZE, Position, Purpose, REGISTER_COUNT,
+    Refuse, Registers, Report, Shape, StateDigests, StepEncoder, StepRef, VmId, Welcome, encode_page,
 };
 
 /// The body of a `Steps` frame.
@@ -93,9 +93,11 @@ fn encode<M: Message>(message: &M) -> Vec<u8> {
 
 fn shape() -> Shape {
     Shape {
+        name: "kv".into(),
+        cpu: "v2".into(),
         memory_mib: 64,
         cpus: 1,
-        net_mac: Some([2, 0, 0, 0, 0, 1]),
+        net: Some(NetShape { mac: [2, 0, 0, 0, 0, 1], mtu: 1500 }),
         disks: vec![DiskShape { sectors: 64, readonly: true, mode: DiskMode::Shared }],
         kernel: "builtin:kv".into(),
         cmdline: "port=1".into(),

@@ -81,14 +81,7 @@ pub fn run(machine: &mut Machine) -> Result<u32, MachineError> {
 
 /// A second machine in the same state, by way of the frames that a secondary is seeded with.
 pub fn copy(machine: &mut Machine) -> Machine {
-    let shape = Shape {
-        memory_mib: machine.memory().mib(),
-        cpus: 1,
-        net_mac: None,
-        disks: Vec::new(),
-        kernel: String::new(),
-        cmdline: String::new(),
-    };
+    let shape = Shape { memory_mib: machine.memory().mib(), cpus: 1, ..Shape::default() };
     let manifest = Manifest {
         vm: VmId([0; 16]),
         generation: Generation(0),

@@ -5,7 +5,7 @@ use std::{path::PathBuf, str::FromStr, sync::Arc};
 use anyhow::{Context, bail};
 use clap::Args;
 use devices::PlatformConfig;
-use ftlog::Shape;
+use ftlog::{NetShape, Shape};
 
 use crate::{
     boot::Image,
@@ -102,9 +102,11 @@ impl VmOptions {
     /// What a peer or a log must agree with.
     pub fn shape(&self, disks: &Disks) -> Shape {
         Shape {
+            name: String::new(),
+            cpu: String::new(),
             memory_mib: self.memory,
             cpus: self.cpus,
-            net_mac: self.net.as_ref().map(|net| net.mac),
+            net: self.net.as_ref().map(|net| NetShape { mac: net.mac, mtu: 1500 }),
             disks: disks.shapes(),
             kernel: self.kernel.clone(),
             cmdline: self.cmdline.clone(),

@@ -205,14 +205,7 @@ mod tests {
         let (inbox, stop) = (Arc::new(Inbox::default()), StopSwitch::default());
         let disks = Disks::open(&[], Use::Pair, true, &inbox, &stop).unwrap();
         let (mailbox, letters) = mailbox().unwrap();
-        let shape = Shape {
-            memory_mib: 4,
-            cpus: 1,
-            net_mac: None,
-            disks: Vec::new(),
-            kernel: String::new(),
-            cmdline: String::new(),
-        };
+        let shape = Shape { memory_mib: 4, cpus: 1, ..Shape::default() };
         let identity = VmIdentity { vm: VmId([0; 16]), shape, wall_base_ns: 0 };
         let orders = Arc::new(Orders::new(inbox, stop));
         (Recorded::new(identity, mailbox, orders, Arc::new(disks), Position(0)), letters)

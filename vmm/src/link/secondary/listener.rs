@@ -156,7 +156,7 @@ impl Reception {
             hello.shape.memory_mib
         );
         ensure!(
-            hello.shape.net_mac.is_none() || self.has_net,
+            hello.shape.net.is_none() || self.has_net,
             "the VM has a network card; start the secondary with --net tap=NAME"
         );
         check_disks(&hello.shape.disks, &self.site.outlets.disks.shapes())?;

@@ -29,8 +29,8 @@ impl Replica<'_> {
             if let Err(error) = tap.discard_waiting() {
                 tracing::warn!(%error, "frames from before the takeover may reach the guest");
             }
-            if let Some(mac) = self.identity.shape.net_mac {
-                announce::announce(tap, mac, self.address);
+            if let Some(net) = self.identity.shape.net {
+                announce::announce(tap, net.mac, self.address);
             }
         }
         self.take_disks_over(&machine, recovery);
