@@ -8,7 +8,7 @@ mod fixed;
 
 pub use codec::{Message, MessageError};
 
-use std::fmt;
+use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
@@ -32,13 +32,31 @@ pub const MAX_TEXT: usize = 64 << 10;
 /// The longest [`Report::json`], in bytes.
 pub const MAX_REPORT: usize = 64 << 10;
 
-/// Which VM a log belongs to; chosen at random when the VM is created.
+/// Which VM a log belongs to; chosen at random when the VM is new, and the same for as long as it lives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct VmId(pub [u8; 16]);
 
 impl fmt::Display for VmId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl FromStr for VmId {
+    type Err = ();
+
+    /// Reads what `Display` writes: 32 hexadecimal digits in lower case.
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let mut id = [0; 16];
+        let digits = text.as_bytes();
+        if digits.len() != 32 || !digits.iter().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f')) {
+            return Err(());
+        }
+        for (byte, pair) in id.iter_mut().zip(digits.chunks_exact(2)) {
+            let pair = std::str::from_utf8(pair).map_err(|_| ())?;
+            *byte = u8::from_str_radix(pair, 16).map_err(|_| ())?;
+        }
+        Ok(Self(id))
     }
 }
 
@@ -145,6 +163,8 @@ pub enum Purpose {
     Protect,
     /// Ask the listener for a report; nothing changes.
     Query,
+    /// Ask the listener whether it runs or holds the VM, which the sender wants to start.
+    Start,
 }
 
 /// The connecting side's first frame.
@@ -162,8 +182,10 @@ pub struct Hello {
     pub shape: Shape,
     /// Digest of the CPUID table the guest sees.
     pub cpu_table: u64,
-    /// The identity that holds `generation` in the arbiter; at most [`MAX_NAME`] bytes.
+    /// Who holds `generation` in the arbiter; at most [`MAX_NAME`] bytes.
     pub holder: String,
+    /// What tells the sender's arbiter from others; at most [`MAX_NAME`] bytes.
+    pub arbiter: String,
     /// How long after it sent log that the listener has acknowledged the sender may write shared disks, in ns.
     pub lease_ns: u64,
 }

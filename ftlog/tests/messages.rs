@@ -32,6 +32,7 @@ fn texts_are_bounded_both_ways() {
     assert_bound("cmdline", MAX_CMDLINE, |cmdline| Hello { shape: Shape { cmdline, ..shape() }, ..hello() });
     assert_bound("software", MAX_NAME, |software| Hello { software, ..hello() });
     assert_bound("holder", MAX_NAME, |holder| Hello { holder, ..hello() });
+    assert_bound("arbiter", MAX_NAME, |arbiter| Hello { arbiter, ..hello() });
     assert_bound("software", MAX_NAME, |software| Welcome { software, ..common::welcome() });
     assert_bound("reason", MAX_REASON, |reason| Refuse { reason });
     assert_bound("text", MAX_TEXT, |text| Diverged { text, ..common::diverged() });

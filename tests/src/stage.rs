@@ -137,7 +137,8 @@ impl Stage {
         fs::create_dir(&arbiter)?;
         let (program, kernel) = (harness::program()?, "builtin:kv".to_owned());
         let path = directory.path().to_owned();
-        let setup = Setup { program, kernel, directory: path, arbiter, failure_timeout_ms };
+        let primary_options = Vec::new();
+        let setup = Setup { program, kernel, directory: path, arbiter, failure_timeout_ms, primary_options };
         Ok(Self { setup, epoch: Instant::now(), disks: None, directory, names: AtomicU32::new(0) })
     }
 

@@ -13,6 +13,7 @@ pub mod demo;
 pub mod disk;
 pub mod doctor;
 pub mod host;
+pub mod identity;
 pub mod ingress;
 pub mod kvm;
 pub mod link;

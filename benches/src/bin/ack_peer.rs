@@ -174,9 +174,9 @@ mod tests {
     use std::thread;
 
     use ftlog::{ExitKind, Generation, Shape, StepEncoder, StepRef, VmId};
-    use ftvmm::link::{
-        handshake::{ask_for_protection, hello},
+    use ftvmm::{
         identity::VmIdentity,
+        link::handshake::{ask_for_protection, hello},
     };
 
     use super::*;
@@ -215,7 +215,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let peer = thread::spawn(move || follow(listener.accept()?.0));
-        let hello = hello(&identity(), Generation(1), "test", Purpose::Protect);
+        let hello = hello(&identity(), Generation(1), "test", "an arbiter", Purpose::Protect);
         let (connection, welcome) = ask_for_protection(&address, &hello).unwrap();
         assert_eq!(welcome.window_bytes, WINDOW_BYTES);
         (connection, peer)

@@ -114,6 +114,7 @@ impl Message for Hello {
     fn check(&self) -> Result<(), MessageError> {
         check_text(Self::KIND, "software", &self.software, MAX_NAME)?;
         check_text(Self::KIND, "holder", &self.holder, MAX_NAME)?;
+        check_text(Self::KIND, "arbiter", &self.arbiter, MAX_NAME)?;
         check_shape(Self::KIND, &self.shape)
     }
 }

@@ -45,6 +45,7 @@ pub fn hello() -> Hello {
         shape: shape(),
         cpu_table: 0x0123_4567_89ab_cdef,
         holder: "host-a/4711".into(),
+        arbiter: "0123456789abcdef0123456789abcdef".into(),
         lease_ns: 100_000_000,
     }
 }

@@ -5,11 +5,11 @@ use std::net::TcpListener;
 use ftlog::{FrameKind, Generation, Hello, Message, Purpose, Refuse, Shape, VmId, Welcome};
 use ftvmm::{
     control::State,
+    identity::VmIdentity,
     kvm::cpuid,
     link::{
         connection::Connection,
         handshake::{self, connect, hello},
-        identity::VmIdentity,
     },
 };
 use ftvmm_tests::stage;
@@ -19,7 +19,7 @@ use super::{SOON, TIMEOUT_MS};
 fn proper_hello() -> Hello {
     let shape = Shape { memory_mib: 64, cpus: 1, kernel: "builtin:kv".into(), ..Shape::default() };
     let identity = VmIdentity { vm: VmId([7; 16]), shape, wall_base_ns: 0 };
-    hello(&identity, Generation(1), "a stranger", Purpose::Protect)
+    hello(&identity, Generation(1), "a stranger", "an arbiter", Purpose::Protect)
 }
 
 /// Why the listener at `address` turns this Hello away.
@@ -66,8 +66,14 @@ fn a_secondary_that_shows_another_cpu_is_left_alone() {
         let listener = TcpListener::bind("127.0.0.1:0")?;
         let address = listener.local_addr()?.to_string();
         let mut primary = stage.primary(&[], &address)?;
-        let mut connection = Connection::new(listener.accept()?.0)?;
-        assert_eq!(connection.receive_within(SOON)?.kind, FrameKind::Hello);
+        let mut connection = loop {
+            let mut connection = Connection::new(listener.accept()?.0)?;
+            let hello = Hello::decode(&connection.receive_within(SOON)?.body)?;
+            // Before it starts, the primary asks who has the VM; to that there is no answer here.
+            if hello.purpose == Purpose::Protect {
+                break connection;
+            }
+        };
         let welcome = Welcome {
             software: handshake::software(),
             window_bytes: 32 << 20,

@@ -25,7 +25,10 @@ fn wait_turned_away(primary: &mut Member, reason: &str) -> anyhow::Result<()> {
 fn a_second_primary_is_turned_away_from_a_busy_secondary() {
     stage::play(TIMEOUT_MS, |stage| {
         let Pair { mut primary, mut secondary, address } = stage.pair()?;
-        let mut other = stage.primary(&[&primary, &secondary], &address)?;
+        let mut setup = stage.setup.clone();
+        setup.primary_options = ["--name", "another"].map(str::to_owned).to_vec();
+        let tap = stage.free_tap(&[&primary, &secondary]);
+        let mut other = setup.primary("other", Place::here(tap), &address)?;
         wait_turned_away(&mut other, "busy")?;
         let told = |loss: &Option<String>| loss.as_ref().is_some_and(|loss| loss.contains("busy"));
         secondary.wait_status("aware of it", SOON, |status| told(&status.last_loss))?;

@@ -54,6 +54,7 @@ pub fn messages() -> Vec<Vec<u8>> {
         shape: shape(),
         cpu_table: 0x1234,
         holder: "somebody".into(),
+        arbiter: "an arbiter".into(),
         lease_ns: 5,
     };
     let welcome = Welcome { software: "ftvmm".into(), window_bytes: 1 << 26, cpu_table: 0x1234 };

@@ -70,7 +70,7 @@ pub struct Pair {
 impl Pair {
     pub fn new(limits: Limits, arbiter_is_atomic: bool) -> Self {
         let mut effects = Vec::new();
-        let primary = Primary::create(config(), &mut effects);
+        let primary = Primary::create(config(), Generation(0), &mut effects);
         let mut pair = Self {
             limits,
             arbiter_is_atomic,

@@ -54,7 +54,7 @@ pub struct PrimaryIo {
 impl PrimaryIo {
     pub fn create(name: Name, clock: Clock) -> Self {
         let mut effects = Vec::new();
-        let core = Primary::create(host::core_config(), &mut effects);
+        let core = Primary::create(host::core_config(), Generation(0), &mut effects);
         Self::new(name, clock, core, effects, Guest::at_power_on())
     }
 

@@ -1,26 +1,31 @@
 //! An arbiter made of files in a directory that both hosts share.
 //!
-//! `DIR/<vm>.<generation>` names the holder of a generation. It appears whole, by one `link(2)` of a file that was
+//! The holder of generation N of the VM NAME is in `NAME.N`, which appears whole, by one `link(2)` of a file that was
 //! written and synced before, and is never changed: the test-and-set is the file system's refusal to link over an
 //! existing name. That holds on NFS too, where the reply to a `link` can be lost: the link count of the temporary
 //! file then tells whether it happened.
+//!
+//! Generation N comes only after N-1, and only for one who knows the holder of N-1: records of another arbiter, or of
+//! an old copy of this one, answer nothing. So the oldest records can go, from the lowest on: one who slept through
+//! many generations finds that those it knew are gone and later ones are there.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::path::PathBuf;
 
 use ftlog::{Generation, VmId};
 use thiserror::Error;
 
-use super::ClaimOutcome;
-use crate::sabotage::{self, Check};
+use super::{
+    ClaimOutcome, Ended, Entry, Holder, Latest,
+    directory::{Directory, Place},
+    entry::{claim_name, ended_name, parse_claim_name},
+};
+use crate::{
+    host::clock::wall_ns,
+    sabotage::{self, Check},
+};
 
-/// The longest name of a holder, in bytes.
-pub const MAX_HOLDER: usize = 256;
-/// Attempts to find a free name for a temporary file.
-const MOST_NAMES: u32 = 64;
+/// Generations of a VM whose records are kept.
+const KEPT: u64 = 8;
 
 /// What can go wrong with an arbiter directory.
 #[derive(Debug, Error)]
@@ -37,7 +42,13 @@ pub enum ArbiterError {
         /// The directory.
         path: PathBuf,
         /// Why not.
-        source: io::Error,
+        source: std::io::Error,
+    },
+    /// The path leads to another directory than it did.
+    #[error("arbiter directory {}: this is not the one that was opened at the start; is it still mounted?", path.display())]
+    Replaced {
+        /// The path.
+        path: PathBuf,
     },
     /// A step of a claim failed.
     #[error("arbiter: cannot {action} {}: {source}", path.display())]
@@ -47,157 +58,256 @@ pub enum ArbiterError {
         /// On which file.
         path: PathBuf,
         /// Why it failed.
-        source: io::Error,
+        source: std::io::Error,
     },
-    /// A claim's file does not hold a holder's name and a newline.
-    #[error("arbiter: {} is no claim: {found} bytes", path.display())]
+    /// A file does not hold what its name says.
+    #[error("arbiter: {} is damaged: {found} bytes", path.display())]
     Damaged {
         /// The file.
         path: PathBuf,
         /// Its length, as far as it was read.
         found: usize,
     },
-    /// A holder's name is empty, too long, or more than one line.
-    #[error("{holder:?} cannot be a holder's name: 1 to {MAX_HOLDER} bytes on one line")]
-    Holder {
-        /// The name.
-        holder: String,
+    /// What the arbiter knows does not lead to what is claimed.
+    #[error("arbiter: generation {generation} of {name} cannot be claimed: {why}")]
+    Unknown {
+        /// The VM.
+        name: String,
+        /// What was claimed.
+        generation: Generation,
+        /// What is there instead of the generation before.
+        why: String,
     },
+}
+
+/// What is claimed.
+#[derive(Clone, Copy, Debug)]
+pub struct Claim<'a> {
+    /// The VM's name.
+    pub name: &'a str,
+    /// The VM.
+    pub vm: VmId,
+    /// The generation.
+    pub generation: Generation,
+    /// Who holds the generation before, as it named itself; none for a VM that the arbiter does not know.
+    pub after: Option<&'a str>,
+    /// Who claims.
+    pub holder: &'a Holder,
 }
 
 /// The directory.
 #[derive(Debug)]
 pub struct FileArbiter {
-    directory: PathBuf,
+    directory: Directory,
 }
 
 impl FileArbiter {
     /// Opens `file:DIR`; the directory must exist, on a file system that both hosts see.
     ///
     /// # Errors
-    /// [`ArbiterError::Spec`] or [`ArbiterError::Directory`].
+    /// [`ArbiterError::Spec`] or [`ArbiterError::Directory`], and those of making an empty directory an arbiter's.
     pub fn open(spec: &str) -> Result<Self, ArbiterError> {
         let path = spec.strip_prefix("file:").filter(|path| !path.is_empty());
         let path = PathBuf::from(path.ok_or_else(|| ArbiterError::Spec { spec: spec.to_owned() })?);
-        match fs::metadata(&path) {
-            Ok(metadata) if metadata.is_dir() => Ok(Self { directory: path }),
-            Ok(_) => Err(ArbiterError::Directory { path, source: io::ErrorKind::NotADirectory.into() }),
-            Err(source) => Err(ArbiterError::Directory { path, source }),
-        }
+        Ok(Self { directory: Directory::open(&path)? })
     }
 
-    /// Claims `generation` of `vm` for `holder`. Blocks for as long as the file system does.
-    ///
-    /// May be repeated: a holder that has the generation wins it again. Holders' names must differ between processes
-    /// that could both want the VM.
+    /// What tells this arbiter from others, wherever it is mounted.
     #[must_use]
-    pub fn claim(&self, vm: VmId, generation: Generation, holder: &str) -> ClaimOutcome {
-        match self.try_claim(vm, generation, holder) {
-            Ok(owner) if owner == holder || sabotage::disabled(Check::Arbiter) => ClaimOutcome::Won,
+    pub fn identity(&self) -> &str {
+        self.directory.identity()
+    }
+
+    /// Claims a generation. Blocks for as long as the file system does.
+    ///
+    /// May be repeated: a holder that has the generation wins it again, unless a later one has been claimed since.
+    #[must_use]
+    pub fn claim(&self, claim: &Claim<'_>) -> ClaimOutcome {
+        let ours = claim.holder.to_string();
+        match self.try_claim(claim) {
+            Ok(owner) if owner == ours || sabotage::disabled(Check::Arbiter) => ClaimOutcome::Won,
             Ok(owner) => ClaimOutcome::Lost { holder: owner },
             Err(error) => ClaimOutcome::Unavailable { reason: error.to_string() },
         }
     }
 
-    /// Who holds `generation` of `vm`, if anybody does. Two sides that name the same holder see the same directory.
+    /// The newest generation of a VM, if the arbiter knows it.
     ///
     /// # Errors
-    /// [`ArbiterError::Io`] or [`ArbiterError::Damaged`].
-    pub fn holder(&self, vm: VmId, generation: Generation) -> Result<Option<String>, ArbiterError> {
-        let path = self.claim_path(vm, generation);
-        match read_holder(&path) {
-            Err(ArbiterError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(None),
-            other => other.map(Some),
-        }
+    /// That the directory cannot be read, is another one, or holds damaged records.
+    pub fn latest(&self, name: &str) -> Result<Option<Latest>, ArbiterError> {
+        let place = self.directory.look()?;
+        newest(&place, name)?.map(|generation| read_latest(&place, name, generation)).transpose()
     }
 
-    /// Enters a claim unless there is one, and gives the holder that is on disk for good.
-    fn try_claim(&self, vm: VmId, generation: Generation, holder: &str) -> Result<String, ArbiterError> {
-        if holder.is_empty() || holder.len() > MAX_HOLDER || holder.contains('\n') {
-            return Err(ArbiterError::Holder { holder: holder.to_owned() });
-        }
-        // Most repeated and lost claims end here, without a temporary file.
-        if let Some(owner) = self.holder(vm, generation)? {
-            self.sync_directory()?;
-            return Ok(owner);
-        }
-        let claim = self.claim_path(vm, generation);
-        let temporary = Temporary::write(&self.directory, holder)?;
-        match fs::hard_link(&temporary.path, &claim) {
-            Ok(()) => {}
-            // Somebody was faster, perhaps ourselves in a call whose reply was lost.
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(_) if temporary.is_linked_twice() => {}
-            Err(source) => return Err(ArbiterError::Io { action: "link", path: claim, source }),
-        }
-        // Before anybody acts on the answer it must survive a power failure, whoever entered it.
-        self.sync_directory()?;
-        read_holder(&claim)
+    /// Notes that the VM ended in order in a generation that the caller holds.
+    ///
+    /// # Errors
+    /// The host's. The VM then counts as running where it was.
+    pub fn end(&self, name: &str, generation: Generation, ended: &Ended) -> Result<(), ArbiterError> {
+        let text = serde_json::to_string(ended).expect("plain fields");
+        self.directory.look()?.create(&ended_name(name, generation), &format!("{text}\n"))
     }
 
-    fn claim_path(&self, vm: VmId, generation: Generation) -> PathBuf {
-        self.directory.join(format!("{vm}.{generation}"))
-    }
-
-    fn sync_directory(&self) -> Result<(), ArbiterError> {
-        File::open(&self.directory)
-            .and_then(|directory| directory.sync_all())
-            .map_err(|source| ArbiterError::Io { action: "sync", path: self.directory.clone(), source })
-    }
-}
-
-/// A holder's name, written and synced under a name of its own; removed when dropped.
-struct Temporary {
-    path: PathBuf,
-}
-
-impl Temporary {
-    fn write(directory: &Path, holder: &str) -> Result<Self, ArbiterError> {
-        let (mut file, temporary) = Self::create(directory)?;
-        file.write_all(holder.as_bytes())
-            .and_then(|()| file.write_all(b"\n"))
-            .and_then(|()| file.sync_all())
-            .map_err(|source| ArbiterError::Io { action: "write", path: temporary.path.clone(), source })?;
-        Ok(temporary)
-    }
-
-    /// Other hosts, and earlier processes with our id, use the same directory: a taken name is no error.
-    fn create(directory: &Path) -> Result<(File, Self), ArbiterError> {
-        static COUNTER: AtomicU64 = AtomicU64::new(0);
-        let process = std::process::id();
-        let mut attempt = 0;
-        loop {
-            attempt += 1;
-            let number = COUNTER.fetch_add(1, Ordering::Relaxed);
-            let path = directory.join(format!(".claim-{process}-{number}"));
-            match OpenOptions::new().write(true).create_new(true).open(&path) {
-                Ok(file) => return Ok((file, Self { path })),
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists && attempt < MOST_NAMES => {}
-                Err(source) => return Err(ArbiterError::Io { action: "create", path, source }),
+    /// All VMs with their newest generations, by name. One whose record is damaged comes with what is wrong.
+    ///
+    /// # Errors
+    /// That the directory cannot be read or is another one.
+    #[allow(clippy::type_complexity)]
+    pub fn list(&self) -> Result<Vec<(String, Result<Latest, ArbiterError>)>, ArbiterError> {
+        let place = self.directory.look()?;
+        let mut newest = std::collections::BTreeMap::new();
+        for file in place.names()? {
+            if let Some((name, generation)) = parse_claim_name(&file) {
+                let known = newest.entry(name.to_owned()).or_insert(generation);
+                *known = generation.max(*known);
             }
         }
+        let read = |(name, generation): (String, Generation)| {
+            let latest = read_latest(&place, &name, generation);
+            (name, latest)
+        };
+        Ok(newest.into_iter().map(read).collect())
     }
 
-    fn is_linked_twice(&self) -> bool {
-        fs::metadata(&self.path).is_ok_and(|metadata| metadata.nlink() == 2)
+    /// Forgets a VM: all its records go, from the lowest on. Whoever still claims a generation of it gets no answer.
+    ///
+    /// # Errors
+    /// The host's; what is left then is still in order.
+    pub fn forget(&self, name: &str) -> Result<(), ArbiterError> {
+        let place = self.directory.look()?;
+        for generation in generations(&place, name)? {
+            remove(&place, name, generation)?;
+        }
+        place.sync()
+    }
+
+    fn try_claim(&self, claim: &Claim<'_>) -> Result<String, ArbiterError> {
+        let Claim { name, generation, .. } = *claim;
+        let place = self.directory.look()?;
+        if let Some(later) = later_than(&place, name, generation)? {
+            return Ok(later);
+        }
+        let file = claim_name(name, generation);
+        if place.read(&file)?.is_none() {
+            follows(&place, claim)?;
+            place.create(&file, &text_of(claim))?;
+        } else {
+            // Before anybody acts on the answer it must survive a power failure, whoever entered it.
+            place.sync()?;
+        }
+        let owner = read_entry(&place, name, generation)?.holder.to_string();
+        if owner == claim.holder.to_string() {
+            return settle(&place, claim, owner);
+        }
+        Ok(owner)
     }
 }
 
-impl Drop for Temporary {
-    fn drop(&mut self) {
-        // One left behind is litter, not a claim.
-        let _ = fs::remove_file(&self.path);
+/// The claim is entered. Should this side have slept between looking and entering for as long as it takes others to
+/// clear records away, then what it entered comes after nothing, does not count, and goes.
+fn settle(place: &Place, claim: &Claim<'_>, owner: String) -> Result<String, ArbiterError> {
+    let Claim { name, generation, .. } = *claim;
+    if let Some(later) = later_than(place, name, generation)? {
+        let before = claim_name(name, Generation(generation.0.saturating_sub(1)));
+        if place.read(&before)?.is_none() {
+            remove(place, name, generation)?;
+        }
+        return Ok(later);
+    }
+    clear(place, name, generation);
+    Ok(owner)
+}
+
+/// The holder of the newest generation, if that is later than `generation`.
+fn later_than(place: &Place, name: &str, generation: Generation) -> Result<Option<String>, ArbiterError> {
+    match newest(place, name)? {
+        Some(newest) if newest > generation => Ok(Some(read_entry(place, name, newest)?.holder.to_string())),
+        _ => Ok(None),
     }
 }
 
-fn read_holder(path: &Path) -> Result<String, ArbiterError> {
-    let io_error = |source| ArbiterError::Io { action: "read", path: path.to_owned(), source };
-    let mut bytes = Vec::new();
-    let limit = MAX_HOLDER as u64 + 2;
-    File::open(path).and_then(|file| file.take(limit).read_to_end(&mut bytes)).map_err(io_error)?;
-    let damaged = || ArbiterError::Damaged { path: path.to_owned(), found: bytes.len() };
-    let name = bytes.strip_suffix(b"\n").filter(|name| !name.is_empty() && !name.contains(&b'\n'));
-    String::from_utf8(name.ok_or_else(damaged)?.to_owned()).map_err(|_| damaged())
+/// Makes sure that the generation before the claimed one is there and is whose the claimant thinks.
+fn follows(place: &Place, claim: &Claim<'_>) -> Result<(), ArbiterError> {
+    let Claim { name, generation, after, .. } = *claim;
+    let unknown = |why: String| Err(ArbiterError::Unknown { name: name.to_owned(), generation, why });
+    let before = Generation(generation.0.saturating_sub(1));
+    let Some(after) = after else {
+        return match newest(place, name)? {
+            None => Ok(()),
+            Some(newest) => unknown(format!("there is a generation {newest}")),
+        };
+    };
+    if place.read(&claim_name(name, before))?.is_none() {
+        return unknown(format!("there is no generation {before}"));
+    }
+    let holder = read_entry(place, name, before)?.holder.to_string();
+    if holder == after {
+        Ok(())
+    } else {
+        unknown(format!("generation {before} is held by {holder}, not by {after}"))
+    }
+}
+
+fn text_of(claim: &Claim<'_>) -> String {
+    let entry = Entry {
+        vm: claim.vm,
+        generation: claim.generation,
+        holder: claim.holder.clone(),
+        since_ms: wall_ns() / 1_000_000,
+    };
+    format!("{}\n", serde_json::to_string(&entry).expect("plain fields"))
+}
+
+/// All generations of a VM that are there, the lowest first.
+fn generations(place: &Place, name: &str) -> Result<Vec<Generation>, ArbiterError> {
+    let names = place.names()?;
+    let mut generations: Vec<Generation> = names
+        .iter()
+        .filter_map(|file| parse_claim_name(file))
+        .filter_map(|(found, generation)| (found == name).then_some(generation))
+        .collect();
+    generations.sort_unstable();
+    Ok(generations)
+}
+
+fn newest(place: &Place, name: &str) -> Result<Option<Generation>, ArbiterError> {
+    Ok(generations(place, name)?.last().copied())
+}
+
+fn read_entry(place: &Place, name: &str, generation: Generation) -> Result<Entry, ArbiterError> {
+    let file = claim_name(name, generation);
+    let text = place.read(&file)?.unwrap_or_default();
+    match serde_json::from_str::<Entry>(&text) {
+        Ok(entry) if entry.generation == generation => Ok(entry),
+        _ => Err(ArbiterError::Damaged { path: place.path_of(&file), found: text.len() }),
+    }
+}
+
+fn read_latest(place: &Place, name: &str, generation: Generation) -> Result<Latest, ArbiterError> {
+    let entry = read_entry(place, name, generation)?;
+    let file = ended_name(name, generation);
+    let ended = place.read(&file)?.map(|text| {
+        serde_json::from_str(&text)
+            .map_err(|_| ArbiterError::Damaged { path: place.path_of(&file), found: text.len() })
+    });
+    Ok(Latest { entry, ended: ended.transpose()? })
+}
+
+/// Removes the records of generations that nobody needs any more, from the lowest on.
+fn clear(place: &Place, name: &str, newest: Generation) {
+    let old = |generation: &Generation| generation.0 + KEPT <= newest.0;
+    let cleared = generations(place, name)
+        .and_then(|all| all.into_iter().filter(old).try_for_each(|one| remove(place, name, one)));
+    if let Err(error) = cleared {
+        tracing::debug!(%error, "old records of the arbiter stay");
+    }
+    place.sweep();
+}
+
+fn remove(place: &Place, name: &str, generation: Generation) -> Result<(), ArbiterError> {
+    place.remove(&claim_name(name, generation))?;
+    place.remove(&ended_name(name, generation))
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! The arbiter: who may go on alone.
 //!
-//! For each pair of VM and generation the arbiter is one atomic test-and-set. The first holder to claim a generation
-//! has it for ever; to claim again what one already holds is to win again, so a claim whose answer was lost can be
+//! For each pair of a VM's name and generation the arbiter is one atomic test-and-set. The first holder to claim a generation
+//! has it; to claim again what one already holds is to win again, so a claim whose answer was lost can be
 //! repeated.
 //!
 //! ```text
@@ -15,9 +15,14 @@
 
 use std::fmt;
 
+mod directory;
+mod entry;
 mod file;
+mod holder;
 
-pub use file::{ArbiterError, FileArbiter, MAX_HOLDER};
+pub use entry::{Ended, Entry, Latest, time};
+pub use file::{ArbiterError, Claim, FileArbiter};
+pub use holder::{Holder, Whereabouts};
 
 /// What the arbiter answered to a claim.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

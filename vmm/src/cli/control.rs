@@ -76,6 +76,13 @@ fn show(text: &str) {
     let _ = std::io::stdout().write_all(text.as_bytes());
 }
 
+fn describe_vm(status: &Status) -> String {
+    match (&status.name, &status.vm) {
+        (Some(name), Some(vm)) => format!("{name} ({vm})"),
+        (name, vm) => name.clone().or(vm.clone()).unwrap_or_else(|| "none yet".to_owned()),
+    }
+}
+
 fn describe_fields(answer: &Value) -> String {
     let mut text = "done\n".to_owned();
     for (name, value) in answer.as_object().into_iter().flatten() {
@@ -94,7 +101,7 @@ fn describe_status(status: &Status) -> String {
     let delay = &status.commit_delay_us;
     let mut lines = vec![
         format!("{role}, generation {}", status.generation),
-        row("VM", status.vm.as_deref().unwrap_or("none yet")),
+        row("VM", describe_vm(status)),
         row("position", format!("#{}, guest time {:.3} s", status.position, status.guest_time_ms / 1e3)),
         row("peer", status.peer.as_deref().unwrap_or("none")),
         row("lag", format!("{:.1} ms, {} records", status.lag_ms, status.lag_records)),

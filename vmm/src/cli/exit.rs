@@ -3,9 +3,15 @@
 use crate::step::Ended;
 
 /// 0: done, and the guest was content. 1: the guest switched off with a status that is not 0.
-/// 2: the command line is wrong (clap's own). 3: everything else that failed.
+/// 2: the command line is wrong (clap's own). 3: everything else that failed. 4: a start was refused ([`Refused`]).
 const GUEST_FAILED: u8 = 1;
 pub const FAILED: u8 = 3;
+const REFUSED: u8 = 4;
+
+/// The VM is not started here, because it runs elsewhere or something would be lost by it.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Refused(pub String);
 
 /// The exit status for a machine's end.
 pub fn of_machine(ended: Ended) -> u8 {
@@ -18,7 +24,7 @@ pub fn of_machine(ended: Ended) -> u8 {
 /// Prints an error with its causes on one line; returns the exit status.
 pub fn report(error: &anyhow::Error) -> u8 {
     eprintln!("ftvmm: {}", one_line(error));
-    FAILED
+    if error.is::<Refused>() { REFUSED } else { FAILED }
 }
 
 /// The error and its causes, each once: many of our messages name their cause in their own words already.

@@ -1,5 +1,6 @@
 //! The command line.
 
+mod arbiter;
 mod config;
 mod control;
 mod demo;
@@ -8,6 +9,7 @@ mod exit;
 mod pair;
 mod record;
 mod run;
+mod start;
 mod vm;
 
 use clap::{CommandFactory, Parser, Subcommand};
@@ -32,7 +34,8 @@ pub struct Cli {
 }
 
 const EXIT_STATUS: &str = "Exit status: 0 done; 1 the guest switched off with a status that is not 0; \
-2 the command line is wrong; 3 anything else that failed. FTVMM_LOG sets what is logged to standard error \
+2 the command line is wrong; 3 anything else that failed; 4 the VM is not started, because it runs elsewhere or \
+something would be lost by it. FTVMM_LOG sets what is logged to standard error \
 (error, warn, info, debug).";
 
 #[derive(Subcommand)]
@@ -74,6 +77,7 @@ enum Command {
     ///
     /// The VM runs unprotected in between.
     MigrateSecondary(control::Destination),
+    Arbiter(arbiter::Arbiter),
     Demo(demo::Demo),
     Doctor(doctor::Doctor),
 }
@@ -103,6 +107,7 @@ impl Cli {
             Command::Resume(target) => target.command(&Request::Resume),
             Command::TurnOff(target) => target.command(&Request::TurnOff),
             Command::MigrateSecondary(destination) => destination.migrate(),
+            Command::Arbiter(arbiter) => arbiter.execute(),
             Command::Demo(demo) => demo.execute(),
             Command::Doctor(doctor) => doctor.execute(),
         }

@@ -6,17 +6,17 @@ use clap::Args;
 use ftlog::VmId;
 
 use super::{
-    exit,
+    exit, start,
     vm::{NetOption, VmOptions, open_outlets},
 };
 use crate::{
-    arbiter::FileArbiter,
+    arbiter::{FileArbiter, Holder},
     control::{Board, Server},
     disk::{DiskOption, Disks, Use},
     host::{Outlets, clock, console::ConsoleTarget},
+    identity::{self, VmIdentity},
     ingress::Inbox,
     link::{
-        identity::{self, VmIdentity},
         primary::{self, Origin, Site},
         secondary::{self, Listener, Served},
     },
@@ -58,7 +58,7 @@ impl FtOptions {
         Ok(Site {
             config: self.config(),
             arbiter: Arc::new(FileArbiter::open(&self.arbiter)?),
-            holder: identity::holder()?,
+            holder: Arc::new(Holder::this_process()?),
             board: Board::default(),
             inbox,
             outlets,
@@ -86,6 +86,13 @@ pub struct Primary {
     peer: String,
     #[command(flatten)]
     ft: FtOptions,
+    /// Start the VM although it may run elsewhere, or although what it did elsewhere is lost by it; what that is, is
+    /// logged. Never starts what is known to run
+    #[arg(long, help_heading = "Fault tolerance")]
+    force: bool,
+    /// This is another VM than the one of that name, or of these disks, that was there before
+    #[arg(long, help_heading = "Fault tolerance")]
+    new: bool,
 }
 
 impl Primary {
@@ -95,13 +102,16 @@ impl Primary {
         let outlets = self.vm.outlets(Use::Pair, &inbox, &stop)?;
         let site = self.ft.site(inbox, outlets, stop)?;
         let _control = self.ft.serve_control(&site.board)?;
-        let wall_base_ns = clock::wall_ns();
         let shape = self.vm.shape(&site.outlets.disks);
-        let identity = VmIdentity { vm: VmId(identity::random()?), shape, wall_base_ns };
+        let asked = start::Asked { peer: &self.peer, force: self.force, new: self.new };
+        let permission = start::await_permission(&site, &shape, &asked)?;
+        let wall_base_ns = clock::wall_ns();
+        let vm = permission.vm.map_or_else(|| identity::random().map(VmId), Ok)?;
+        let identity = VmIdentity { vm, shape, wall_base_ns };
         let mut machine = self.vm.boot(wall_base_ns, &site.outlets.disks)?;
         shutdown::on_signal(&site.stop, &site.inbox)?;
         let console = site.outlets.console.clone();
-        let ended = primary::run(site, identity, &mut machine, Origin::Created, Some(self.peer));
+        let ended = primary::run(site, identity, &mut machine, Origin::Started(permission), Some(self.peer));
         console.flush();
         Ok(exit::of_machine(ended?))
     }

@@ -15,6 +15,7 @@ use crate::{
         console::{Console, ConsoleTarget},
         tap::Tap,
     },
+    identity::VmName,
     ingress::Inbox,
     kvm::Host,
     machine::Machine,
@@ -25,6 +26,10 @@ use crate::{
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Virtual machine")]
 pub struct VmOptions {
+    /// The VM's name: what tells it from others, on every host and however often it starts. Without one, the name that
+    /// the first disk's stamp has, or else one made from kernel and command line
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<VmName>,
     /// Kernel: an ELF file with a 64-bit entry (vmlinux), or builtin:NAME for an embedded guest (builtin:kv is a
     /// key-value server)
     #[arg(long, value_name = "FILE|builtin:NAME", default_value = "builtin:kv")]
@@ -99,10 +104,15 @@ fn parse_mac(text: &str) -> Result<[u8; 6], String> {
 }
 
 impl VmOptions {
+    /// The VM's name, given or derived.
+    pub fn name(&self) -> VmName {
+        self.name.clone().unwrap_or_else(|| VmName::derive(&self.kernel, &self.cmdline))
+    }
+
     /// What a peer or a log must agree with.
     pub fn shape(&self, disks: &Disks) -> Shape {
         Shape {
-            name: String::new(),
+            name: self.name().to_string(),
             cpu: String::new(),
             memory_mib: self.memory,
             cpus: self.cpus,

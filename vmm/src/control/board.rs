@@ -38,6 +38,14 @@ impl Board {
         status.events.push(Notice { time_ms: wall_ns() / 1_000_000, text });
     }
 
+    /// Notes what may happen again and again, and is worth telling when it is news.
+    pub fn notice_once(&self, text: impl Into<String>) {
+        let text = text.into();
+        if self.status().events.last().is_none_or(|last| last.text != text) {
+            self.notice(text);
+        }
+    }
+
     /// From now on commands other than `status` go to `handler`; `None` when nobody can carry them out.
     pub fn set_handler(&self, handler: Option<Handler>) {
         *self.handler.lock().unwrap_or_else(PoisonError::into_inner) = handler;

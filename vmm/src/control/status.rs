@@ -120,6 +120,8 @@ pub struct Status {
     pub role: Role,
     /// Where it is.
     pub state: State,
+    /// The VM's name.
+    pub name: Option<String>,
     /// The VM, in hexadecimal.
     pub vm: Option<String>,
     /// The generation.

@@ -27,6 +27,8 @@ pub struct Setup {
     pub arbiter: PathBuf,
     /// Silence that counts as loss of the peer, ms.
     pub failure_timeout_ms: u64,
+    /// What else a primary is told.
+    pub primary_options: Vec<String>,
 }
 
 /// Where a member runs.
@@ -81,7 +83,9 @@ impl Setup {
     /// # Errors
     /// When it cannot be started.
     pub fn primary(&self, name: &str, place: Place<'_>, peer: &str) -> anyhow::Result<Member> {
-        self.member("primary", name, place, &["--kernel", &self.kernel, "--memory", "64", "--peer", peer])
+        let mut arguments = vec!["--kernel", &self.kernel, "--memory", "64", "--peer", peer];
+        arguments.extend(self.primary_options.iter().map(String::as_str));
+        self.member("primary", name, place, &arguments)
     }
 
     fn member(&self, role: &str, name: &str, place: Place<'_>, arguments: &[&str]) -> anyhow::Result<Member> {

@@ -42,7 +42,14 @@ impl<'a> Story<'a> {
         fs::create_dir(&arbiter).with_context(|| format!("cannot create {}", arbiter.display()))?;
         let program = std::env::current_exe().context("cannot tell which program this is")?;
         let (kernel, directory) = ("builtin:kv".to_owned(), directory.to_owned());
-        let setup = Setup { program, kernel, directory, arbiter, failure_timeout_ms: 200 };
+        let setup = Setup {
+            program,
+            kernel,
+            directory,
+            arbiter,
+            failure_timeout_ms: 200,
+            primary_options: Vec::new(),
+        };
         Ok(Self { plan, narrator, setup })
     }
 

@@ -7,6 +7,8 @@
 //!     │◄── Refuse{reason} ────────────────┤  … or not
 //!     ├── Hello{Query} ──────────────────►│
 //!     │◄── Report{status as JSON} ────────┤
+//!     ├── Hello{Start, name} ────────────►│  before a VM starts: who has it?
+//!     │◄── Report{presence as JSON} ──────┤
 //! ```
 
 use std::{
@@ -17,8 +19,11 @@ use std::{
 use anyhow::{Context, bail, ensure};
 use ftlog::{FrameKind, Generation, Hello, Message, Purpose, Refuse, Report, Welcome};
 
-use super::{connection::Connection, identity::VmIdentity};
-use crate::kvm::cpuid;
+use super::connection::Connection;
+use crate::{
+    identity::{Presence, VmIdentity},
+    kvm::cpuid,
+};
 
 /// How long the other side may take for each answer.
 pub const PATIENCE: Duration = Duration::from_secs(2);
@@ -44,7 +49,13 @@ pub fn connect(address: &str) -> anyhow::Result<Connection> {
 }
 
 /// The Hello of `identity` in `generation`, of a side that writes no shared disk.
-pub fn hello(identity: &VmIdentity, generation: Generation, holder: &str, purpose: Purpose) -> Hello {
+pub fn hello(
+    identity: &VmIdentity,
+    generation: Generation,
+    holder: &str,
+    arbiter: &str,
+    purpose: Purpose,
+) -> Hello {
     Hello {
         software: software(),
         vm: identity.vm,
@@ -53,6 +64,7 @@ pub fn hello(identity: &VmIdentity, generation: Generation, holder: &str, purpos
         shape: identity.shape.clone(),
         cpu_table: cpuid::digest(),
         holder: holder.to_owned(),
+        arbiter: arbiter.to_owned(),
         lease_ns: 0,
     }
 }
@@ -85,4 +97,9 @@ pub fn query(address: &str, hello: &Hello) -> anyhow::Result<String> {
     let answer = connection.receive_within(PATIENCE)?;
     ensure!(answer.kind == FrameKind::Report, "{address} answers the query with a {:?} frame", answer.kind);
     Ok(Report::decode(&answer.body)?.json)
+}
+
+/// Asks the listener at `address` whether it has the VM of `hello`.
+pub fn ask_who_has_it(address: &str, hello: &Hello) -> anyhow::Result<Presence> {
+    Ok(serde_json::from_str(&query(address, hello)?)?)
 }

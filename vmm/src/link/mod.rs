@@ -13,7 +13,6 @@
 pub mod announce;
 pub mod connection;
 pub mod handshake;
-pub mod identity;
 pub mod mailbox;
 pub mod primary;
 mod rate;

@@ -1,7 +1,7 @@
 //! The primary: runs the VM, and lets out what it says once the secondary holds the log behind it.
 //!
 //! ```text
-//!  Starting ── claim 1: won ──► Unprotected ◄──────────────── claim g+1: won ────────┐
+//!  Starting ─ claim g+1: won ─► Unprotected ◄──────────────── claim g+1: won ────────┐
 //!     │                          │      ▲                                            │
 //!     │                     Ready│      │lost before SeedDone                        │
 //!     │                          ▼      │                                            │
@@ -53,12 +53,13 @@ pub struct Primary {
 }
 
 impl Primary {
-    /// A primary for a new VM. It asks for generation 1; the VM may run once it has it.
+    /// A primary for a VM that starts, whose last generation was `previous` (0 for a new one). It asks for the next;
+    /// the VM may run once it has it.
     #[must_use]
-    pub fn create(config: Config, effects: &mut Vec<Effect>) -> Self {
-        let first = Generation(1);
+    pub fn create(config: Config, previous: Generation, effects: &mut Vec<Effect>) -> Self {
+        let first = previous.next();
         effects.push(Effect::Claim { generation: first });
-        let mut primary = Self::new(config, Phase::Starting, Generation(0));
+        let mut primary = Self::new(config, Phase::Starting, previous);
         primary.arbitration = Some(Arbitration::new(first));
         primary.pace = Pace::Stopped;
         primary
@@ -120,7 +121,7 @@ impl Primary {
         self.phase
     }
 
-    /// The last generation it holds; 0 before it holds any.
+    /// The last generation it holds; before it holds any, the last that there was.
     #[must_use]
     pub fn generation(&self) -> Generation {
         self.generation

@@ -87,7 +87,14 @@ fn measure(plan: Plan) -> anyhow::Result<Report> {
     let arbiter = directory.path().join("arbiter");
     fs::create_dir(&arbiter)?;
     let (kernel, path) = ("builtin:kv".to_owned(), directory.path().to_owned());
-    let setup = Setup { program, kernel, directory: path, arbiter, failure_timeout_ms: 200 };
+    let setup = Setup {
+        program,
+        kernel,
+        directory: path,
+        arbiter,
+        failure_timeout_ms: 200,
+        primary_options: Vec::new(),
+    };
     let report = measure_all(plan, host, &setup, &ack_peer);
     if report.is_err() {
         eprintln!("bench-kv: logs are in {}", directory.keep().display());

@@ -7,11 +7,7 @@ use ftlog::{Hello, Purpose, Welcome};
 use super::{messages::Message, streaming::Stream, thread::LinkThread};
 use crate::{
     host::clock::monotonic_ns,
-    link::{
-        connection::Connection,
-        handshake::{ask_for_protection, hello},
-        mailbox::Mailbox,
-    },
+    link::{connection::Connection, handshake::ask_for_protection, mailbox::Mailbox},
     role::primary::{Link, PeerEvent, Phase},
 };
 
@@ -69,7 +65,7 @@ impl LinkThread {
         let wanted =
             self.core.phase() == Phase::Unprotected && self.detaching.is_none() && self.failing.is_none();
         if wanted && self.connector.is_due(monotonic_ns()) {
-            let hello = hello(&self.identity, self.core.generation(), &self.site.holder, Purpose::Protect);
+            let hello = self.site.hello(&self.identity, self.core.generation(), Purpose::Protect);
             let hello = Hello { lease_ns: self.site.config.lease_ns(), ..hello };
             self.connector.start(hello, self.mailbox.clone())?;
         }

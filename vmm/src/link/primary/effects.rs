@@ -66,10 +66,10 @@ fn carry_out_one(thread: &mut LinkThread, effect: Effect) {
 
 /// On a thread of its own: a shared directory may take long to answer.
 fn claim(thread: &LinkThread, generation: Generation) {
-    let (arbiter, holder) = (thread.site.arbiter.clone(), thread.site.holder.clone());
-    let (vm, mailbox) = (thread.identity.vm, thread.mailbox.clone());
+    let (site, identity, mailbox) = (thread.site.clone(), thread.identity.clone(), thread.mailbox.clone());
+    let after = thread.predecessor.clone();
     let spawned = thread::Builder::new().name("claim".into()).spawn(move || {
-        mailbox.send(Message::Claimed(generation, arbiter.claim(vm, generation, &holder)));
+        mailbox.send(Message::Claimed(generation, site.claim(&identity, generation, after.as_deref())));
     });
     if let Err(error) = spawned {
         // Not to answer is safe: this side holds everything back until it has an answer.
@@ -78,6 +78,7 @@ fn claim(thread: &LinkThread, generation: Generation) {
 }
 
 fn enter(thread: &mut LinkThread, generation: Generation) {
+    thread.predecessor = Some(thread.site.holder.to_string());
     thread.site.board.update(|status| {
         status.role = Role::Primary;
         status.generation = generation.0;

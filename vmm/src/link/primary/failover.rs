@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::{orders::Halted, thread::LinkThread};
 use crate::{
     control::{Pending, Request, Status},
-    link::handshake::{hello, query},
+    link::handshake::query,
     role::primary::{Event, Phase},
 };
 
@@ -107,9 +107,9 @@ impl LinkThread {
     }
 
     /// After the vCPU thread: answers whoever asked for the failure.
-    pub(super) fn end(self) -> anyhow::Result<()> {
-        let Some((pending, peer)) = self.failing else { return Ok(()) };
-        let asked = hello(&self.identity, self.core.generation(), &self.site.holder, Purpose::Query);
+    pub(super) fn end(self) {
+        let Some((pending, peer)) = self.failing else { return };
+        let asked = self.site.hello(&self.identity, self.core.generation(), Purpose::Query);
         match await_takeover(&peer, &asked) {
             Some(takeover) => pending.done(takeover),
             None => pending.refuse(format!(
@@ -118,7 +118,6 @@ impl LinkThread {
         }
         // The answer is written by the control thread, which ends with the process.
         thread::sleep(ASK_AGAIN);
-        Ok(())
     }
 }
 

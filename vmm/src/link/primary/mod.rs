@@ -15,28 +15,33 @@ mod thread;
 mod vcpu;
 mod writes;
 
-use std::{sync::Arc, thread as threads};
+use std::{sync::Arc, thread as threads, time::Duration};
 
-use ftlog::Generation;
+use crossbeam_channel::bounded;
+use ftlog::{Generation, Hello, Purpose};
 
 pub use orders::Halted;
 
 use self::{
     messages::Message,
     orders::Orders,
-    thread::{LinkThread, Start},
+    thread::{Finish, LinkThread, Start},
     vcpu::Recorded,
 };
-use super::{identity::VmIdentity, mailbox::mailbox};
+use super::{handshake::hello, mailbox::mailbox};
 use crate::{
-    arbiter::FileArbiter,
+    arbiter::{Claim, ClaimOutcome, Ended as EndedRecord, FileArbiter, Holder},
     control::Board,
     host::{Outlets, clock::VirtualClock},
+    identity::{Permission, VmIdentity},
     ingress::{Inbox, TapReader},
     machine::Machine,
     role::Config,
     step::{Ended, Input, StopSwitch, live},
 };
+
+/// How long an orderly end waits for the arbiter.
+const END_PATIENCE: Duration = Duration::from_secs(2);
 
 /// What a process has that plays a part in protecting a VM, whichever part.
 #[derive(Clone)]
@@ -46,7 +51,7 @@ pub struct Site {
     /// Who may go on alone.
     pub arbiter: Arc<FileArbiter>,
     /// How this process names itself to the arbiter.
-    pub holder: String,
+    pub holder: Arc<Holder>,
     /// What `status` reads.
     pub board: Board,
     /// What waits for the guest.
@@ -57,10 +62,39 @@ pub struct Site {
     pub stop: StopSwitch,
 }
 
+impl Site {
+    /// How this side introduces itself in a generation.
+    pub fn hello(&self, identity: &VmIdentity, generation: Generation, purpose: Purpose) -> Hello {
+        hello(identity, generation, &self.holder.to_string(), self.arbiter.identity(), purpose)
+    }
+
+    /// Claims a generation of a VM, which comes after the one that `after` holds. Blocks while the arbiter does.
+    pub fn claim(&self, identity: &VmIdentity, generation: Generation, after: Option<&str>) -> ClaimOutcome {
+        let (name, vm) = (&identity.shape.name, identity.vm);
+        self.arbiter.claim(&Claim { name, vm, generation, after, holder: &self.holder })
+    }
+}
+
+impl Site {
+    /// Notes that the VM ended in order in a generation that this side holds. An arbiter that does not answer is not
+    /// waited for: the VM then counts as running here until this process is seen to be gone.
+    fn end(&self, name: &str, generation: Generation, how: &str) {
+        let (arbiter, name, ended) = (self.arbiter.clone(), name.to_owned(), EndedRecord::now(how));
+        let (told, heard) = bounded(1);
+        let spawned = threads::Builder::new().name("end".into()).spawn(move || {
+            let _ = told.send(arbiter.end(&name, generation, &ended));
+        });
+        let noted = spawned.map_err(anyhow::Error::from).and_then(|_| Ok(heard.recv_timeout(END_PATIENCE)??));
+        if let Err(error) = noted {
+            tracing::warn!("the arbiter does not know that the VM has ended: {error:#}");
+        }
+    }
+}
+
 /// How a primary came to be.
 pub enum Origin {
-    /// It made the VM.
-    Created,
+    /// It starts the VM, after asking who had it.
+    Started(Permission),
     /// It was the secondary and has won this generation.
     TookOver {
         /// The generation.
@@ -87,6 +121,7 @@ pub fn run(
     origin: Origin,
     peer: Option<String>,
 ) -> anyhow::Result<Ended> {
+    let name = identity.shape.name.clone();
     let (mailbox, letters) = mailbox()?;
     let (vcpu_mailbox, vcpu_letters) = super::mailbox::mailbox()?;
     let orders = Arc::new(Orders::new(site.inbox.clone(), site.stop.clone()));
@@ -122,13 +157,23 @@ pub fn run(
     let ended = witness.obey(machine).and_then(|()| live::run(machine, &input, &mut witness));
     let ended = witness.finish().and(ended);
     site.board.set_handler(None);
-    let linked = link.join().unwrap_or_else(|_| Err(anyhow::anyhow!("the link thread panicked")));
+    let finish = link.join().unwrap_or_else(|_| Err(anyhow::anyhow!("the link thread panicked")))?;
     match ended {
-        // What stopped the link is the cause, what the vCPU thread met then only its consequence.
-        Err(error) if matches!(error.downcast_ref(), Some(Halted::OnRequest)) => {
-            linked.map(|()| Ended::Stopped)
+        Err(error) if matches!(error.downcast_ref(), Some(Halted::OnRequest)) => Ok(Ended::Stopped),
+        Ok(ended) => {
+            conclude(&site, &name, &finish, &ended);
+            Ok(ended)
         }
-        Err(error) if error.is::<Halted>() => linked.and(Err(error)),
-        other => linked.and(other),
+        other => other,
     }
+}
+
+/// The VM has ended in order, unless its secondary goes on with it.
+fn conclude(site: &Site, name: &str, finish: &Finish, ended: &Ended) {
+    let how = match ended {
+        Ended::PoweredOff(_) => "the guest switched itself off",
+        Ended::Stopped if finish.alone => "it was stopped",
+        Ended::Stopped => return,
+    };
+    site.end(name, finish.generation, how);
 }

@@ -21,13 +21,13 @@ use crate::{
     commit::{Gate, Limits},
     control::Pending,
     host::clock::monotonic_ns,
+    identity::VmIdentity,
     link::{
-        identity::VmIdentity,
         mailbox::{Letters, Mailbox},
         rate::Rate,
     },
     machine::Tally,
-    role::primary::{Event, PeerEvent, Primary},
+    role::primary::{Event, PeerEvent, Phase, Primary},
 };
 
 /// Above this much unsent the thread takes no more from the vCPU thread, which then waits.
@@ -45,6 +45,14 @@ pub struct Start {
     pub tally: Tally,
 }
 
+/// Where a link thread stood when it ended.
+pub struct Finish {
+    /// The last generation it held.
+    pub generation: Generation,
+    /// No other side can go on with the VM.
+    pub alone: bool,
+}
+
 /// Who has something to say.
 #[derive(Default)]
 pub struct Ready {
@@ -59,6 +67,8 @@ pub struct LinkThread {
     pub(super) site: Site,
     pub(super) identity: VmIdentity,
     pub(super) core: Primary,
+    /// Who holds the last generation; none before a new VM has its first.
+    pub(super) predecessor: Option<String>,
     pub(super) gate: Gate<Output>,
     /// Writes to shared disks. They are never dropped, and the devices bound them.
     pub(super) write_gate: Gate<DiskRequest>,
@@ -114,10 +124,14 @@ impl LinkThread {
         vcpu_letters: Letters<FromVcpu>,
     ) -> Self {
         let mut first = Vec::new();
-        let (core, awaiting_first_output) = match origin {
-            Origin::Created => (Primary::create(site.config.clone(), &mut first), None),
+        let config = site.config.clone();
+        let (core, predecessor, awaiting_first_output) = match origin {
+            Origin::Started(permission) => {
+                (Primary::create(config, permission.previous, &mut first), permission.after, None)
+            }
             Origin::TookOver { generation, live_ns } => {
-                (Primary::after_takeover(site.config.clone(), generation, &mut first), Some(live_ns))
+                let core = Primary::after_takeover(config, generation, &mut first);
+                (core, Some(site.holder.to_string()), Some(live_ns))
             }
         };
         // The core stops the vCPU at these limits; what was on its way by then must still find room.
@@ -129,6 +143,7 @@ impl LinkThread {
             site,
             identity,
             core,
+            predecessor,
             gate: Gate::new(limits),
             write_gate: Gate::new(Limits { outputs: usize::MAX, bytes: u64::MAX }),
             lease: Lease::default(),
@@ -168,9 +183,12 @@ impl LinkThread {
         self.orders.clone()
     }
 
-    /// Runs until the vCPU thread has ended.
-    pub fn run(mut self) -> anyhow::Result<()> {
-        self.site.board.update(|status| status.vm = Some(self.identity.vm.to_string()));
+    /// Runs until the vCPU thread has ended; gives where it stood then.
+    pub fn run(mut self) -> anyhow::Result<Finish> {
+        self.site.board.update(|status| {
+            status.name = Some(self.identity.shape.name.clone());
+            status.vm = Some(self.identity.vm.to_string());
+        });
         self.report();
         while !self.is_done() {
             let ready = self.wait()?;
@@ -189,7 +207,10 @@ impl LinkThread {
             self.report();
         }
         self.leave_disks();
-        self.end()
+        let finish =
+            Finish { generation: self.core.generation(), alone: self.core.phase() == Phase::Unprotected };
+        self.end();
+        Ok(finish)
     }
 
     /// The vCPU thread has ended, and what the guest said last has left or cannot.

@@ -14,8 +14,9 @@ use super::{
 use crate::{
     disk::Disks,
     host::clock::monotonic_ns,
+    identity::VmIdentity,
     kvm::cpuid,
-    link::{identity::VmIdentity, mailbox::Mailbox},
+    link::mailbox::Mailbox,
     machine::Machine,
     role::{MAX_HEARTBEAT_NS, primary::Link},
     snapshot,

@@ -72,10 +72,10 @@ impl LinkThread {
 
     /// On a thread of its own: a shared directory may take long to answer.
     fn claim(&self, generation: Generation) {
-        let (arbiter, holder, vm) = (self.site.arbiter.clone(), self.site.holder.clone(), self.identity.vm);
-        let reports = self.reports.clone();
+        let (site, identity, reports) = (self.site.clone(), self.identity.clone(), self.reports.clone());
+        let primary = self.primary_holder.clone();
         let spawned = thread::Builder::new().name("claim".into()).spawn(move || {
-            reports.send(Report::Claimed(generation, arbiter.claim(vm, generation, &holder)));
+            reports.send(Report::Claimed(generation, site.claim(&identity, generation, Some(&primary))));
         });
         if let Err(error) = spawned {
             // Not to answer is safe: this side does not go live without an answer.

@@ -14,7 +14,9 @@ use crossbeam_channel::{Receiver, Sender, unbounded};
 use ftlog::{DiskShape, FrameKind, Hello, Message, Purpose, Refuse, Report, Welcome};
 
 use crate::{
-    control::Board,
+    arbiter::Latest,
+    control::{Board, Role, State},
+    identity::Presence,
     kvm::cpuid,
     link::{
         connection::Connection,
@@ -120,6 +122,20 @@ impl Reception {
                 connection.send(FrameKind::Report, &Report { json }.encode()?);
                 flush(&mut connection)
             }
+            Purpose::Start => {
+                let presence = self.presence(&hello.shape.name)?;
+                if presence.runs || presence.holds {
+                    let text = format!(
+                        "{} wanted to start {}, which this side has: refused",
+                        connection.peer(),
+                        hello.shape.name
+                    );
+                    self.site.board.notice_once(text);
+                }
+                let json = serde_json::to_string(&presence)?;
+                connection.send(FrameKind::Report, &Report { json }.encode()?);
+                flush(&mut connection)
+            }
             Purpose::Protect => self.let_in(connection, hello),
         }
     }
@@ -163,27 +179,39 @@ impl Reception {
         self.check_arbiter(hello)
     }
 
-    /// The primary must hold its generation in the directory that we see: then both see the same one.
+    /// The primary must hold the newest generation, in the directory that we see.
     fn check_arbiter(&self, hello: &Hello) -> anyhow::Result<()> {
         let arbiter = &self.site.arbiter;
-        let holder = arbiter.holder(hello.vm, hello.generation)?;
-        match holder {
-            Some(holder) if holder == hello.holder => {}
-            Some(holder) => bail!(
-                "in our arbiter generation {} belongs to {holder}, not to the primary",
-                hello.generation
-            ),
-            None => bail!(
-                "our arbiter knows nothing of generation {} of this VM; --arbiter must name the same directory on both sides",
-                hello.generation
-            ),
-        }
-        match arbiter.holder(hello.vm, hello.generation.next())? {
-            Some(holder) => {
-                bail!("generation {} of this VM belongs to {holder} already", hello.generation.next())
-            }
-            None => Ok(()),
-        }
+        ensure!(
+            hello.arbiter == arbiter.identity(),
+            "the sides have different arbiters ({} and {}); --arbiter must name the same directory on both",
+            hello.arbiter,
+            arbiter.identity()
+        );
+        let (name, generation) = (&hello.shape.name, hello.generation);
+        let Some(Latest { entry, .. }) = arbiter.latest(name)? else {
+            bail!("the arbiter knows nothing of a VM {name}");
+        };
+        ensure!(
+            entry.generation == generation && entry.holder.to_string() == hello.holder,
+            "generation {} of {name} belongs to {}, the primary has {generation} as {}",
+            entry.generation,
+            entry.holder,
+            hello.holder
+        );
+        ensure!(entry.vm == hello.vm, "{name} is the VM {}, the primary has {}", entry.vm, hello.vm);
+        Ok(())
+    }
+
+    /// Whether this side has the VM that somebody wants to start.
+    fn presence(&self, name: &str) -> anyhow::Result<Presence> {
+        let status = self.site.board.snapshot();
+        let ours = status.name.as_deref() == Some(name);
+        let runs =
+            ours && status.role == Role::Primary && !matches!(status.state, State::Starting | State::Halted);
+        let holds = ours && status.role == Role::Secondary && status.state != State::Listening;
+        let latest = self.site.arbiter.latest(name)?;
+        Ok(Presence::new(&self.site.holder, runs, holds, latest.as_ref()))
     }
 
     fn occupy(&self, hello: &Hello) -> anyhow::Result<()> {

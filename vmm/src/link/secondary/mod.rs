@@ -23,9 +23,10 @@ use ftlog::Generation;
 pub use listener::Listener;
 
 use self::{replica::SessionEnd, session::Session};
-use super::{identity::VmIdentity, primary::Site};
+use super::primary::Site;
 use crate::{
     control::{Role, State},
+    identity::VmIdentity,
     machine::Machine,
 };
 

@@ -21,9 +21,9 @@ use crate::{
     commit::{Limits, Unreleased},
     control::{Board, State},
     host::clock::monotonic_ns,
+    identity::VmIdentity,
     link::{
         connection::Connection,
-        identity::VmIdentity,
         mailbox::{Letters, Mailbox, mailbox},
         primary::Site,
         rate::Rate,
@@ -71,6 +71,7 @@ impl Session {
         let link = LinkThread {
             site: site.clone(),
             identity,
+            primary_holder: hello.holder.clone(),
             core,
             connection: Some(connection),
             copies,
@@ -99,6 +100,8 @@ impl Session {
 pub(super) struct LinkThread {
     pub(super) site: Site,
     pub(super) identity: VmIdentity,
+    /// Who holds the generation of the primary's.
+    pub(super) primary_holder: String,
     pub(super) core: Secondary,
     pub(super) connection: Option<Connection>,
     /// Until the seed is whole: the disks on this side, while they are made equal to the primary's.
@@ -187,6 +190,7 @@ impl LinkThread {
                 Phase::Arbitrating | Phase::Live => State::Arbitrating,
                 Phase::Discarded => State::Listening,
             };
+            status.name = Some(self.identity.shape.name.clone());
             status.vm = Some(self.identity.vm.to_string());
             status.generation = self.core.generation().0;
             status.position = executed.0;

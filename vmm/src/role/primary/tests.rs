@@ -12,7 +12,7 @@ struct Bench {
 impl Bench {
     fn unprotected() -> Self {
         let mut effects = Vec::new();
-        let core = Primary::create(config(), &mut effects);
+        let core = Primary::create(config(), Generation(0), &mut effects);
         assert_eq!(effects, [Effect::Claim { generation: Generation(1) }]);
         let mut bench = Self { core, now_ns: 0 };
         assert_eq!(
