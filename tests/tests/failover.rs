@@ -26,6 +26,8 @@ mod ends;
 mod entries;
 #[path = "failover/handshake.rs"]
 mod handshake;
+#[path = "failover/identity.rs"]
+mod identity;
 #[path = "failover/kills.rs"]
 mod kills;
 #[path = "failover/lag.rs"]

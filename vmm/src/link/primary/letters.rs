@@ -47,7 +47,7 @@ impl LinkThread {
         match letter {
             Message::Claimed(generation, outcome) => {
                 if self.core.phase() == Phase::Arbitrating {
-                    self.site.board.notice(format!("arbiter, generation {generation}: {outcome}"));
+                    self.site.board.notice_once(format!("arbiter, generation {generation}: {outcome}"));
                 }
                 self.tell(Event::Claimed { generation, outcome });
             }

@@ -184,7 +184,7 @@ impl LinkThread {
                     self.tell(Event::Failed { position });
                 }
                 Report::Claimed(generation, outcome) => {
-                    self.site.board.notice(format!("arbiter, generation {generation}: {outcome}"));
+                    self.site.board.notice_once(format!("arbiter, generation {generation}: {outcome}"));
                     self.tell(Event::Claimed { generation, outcome });
                 }
                 // That it was told has ended the wait for it.
