@@ -69,7 +69,7 @@ impl Hosts {
 
 /// A host's namespace with a TAP device on the guests' network and an address on the channel.
 fn host(name: &str, address: &str) -> anyhow::Result<Namespace> {
-    let host = Namespace::create()?;
+    let host = Namespace::create(&format!("host-{name}"))?;
     let mut outside = Vec::new();
     for (end, inside, bridge) in [("g", "guest", BRIDGE), ("c", "chan", CHANNEL)] {
         outside.push(format!("link add {end}{name} type veth peer name {inside} netns {}", host.path()));

@@ -1,16 +1,14 @@
 //! One VM, whatever restarts: starting it again is a claim like any other.
 
-use std::{fs, os::unix::fs::symlink, process::Command, sync::OnceLock};
+use std::{fs, os::unix::fs::symlink, sync::OnceLock};
 
-use anyhow::{Context, ensure};
+use anyhow::ensure;
 use ftlog::DiskMode;
 use ftvmm::{
     control::{Role, State},
     demo::{
         client::{Action, Connection, Reply},
         pair::{Place, Setup},
-        process::Process,
-        wait,
     },
 };
 use ftvmm_tests::{
@@ -101,50 +99,61 @@ fn a_primary_that_is_back_before_the_takeover_leaves_the_vm_to_the_secondary() {
 /// Both are down, without a word; whoever was the VM last starts it again, in the next generation.
 #[test]
 fn after_both_were_down_the_last_holder_starts_and_another_host_needs_force() {
-    stage::play(TIMEOUT_MS, |stage| {
-        let Pair { mut primary, mut secondary, address } = stage.pair()?;
-        secondary.process.kill()?;
-        wait_alone(&mut primary)?;
-        primary.process.kill()?;
-        let mut again = stage.primary(&[], &address)?;
-        wait_alone(&mut again)?;
-        assert_eq!(again.status()?.generation, 3);
-        again.process.signal(rustix::process::Signal::TERM)?;
-        again.process.wait_end(SOON)?;
-        // It ended in order, so anybody may start it.
-        let elsewhere = other_host(stage, &address, &[])?;
-        wait_for(&elsewhere, |text| text.contains("running as the primary, generation 4"))?;
-        drop(elsewhere);
-        // That host has died: whether it has cannot be seen from here.
-        let said = refused(stage, &stage.setup, "tap-a", &address)?;
-        ensure!(said.contains("may still run it") && said.contains("--force"), "{said}");
-        let mut setup = stage.setup.clone();
-        setup.primary_options = vec!["--force".into()];
-        let mut forced = setup.primary("forced", Place::here("tap-a"), &address)?;
+    let hosts = OnceLock::new();
+    let enter = || Hosts::enter().map(|made| drop(hosts.set(made)));
+    stage::play_on(TIMEOUT_MS, enter, |stage| both_down(stage, hosts.get().expect("the network is made")));
+}
+
+fn both_down(stage: &Stage, hosts: &Hosts) -> anyhow::Result<()> {
+    let (mut secondary, at_b) = stage.setup.secondary("b1", hosts.b())?;
+    let mut primary = stage.setup.primary("a1", hosts.a(), &at_b)?;
+    primary.wait_protected()?;
+    secondary.process.kill()?;
+    wait_alone(&mut primary)?;
+    primary.process.kill()?;
+    let mut again = stage.setup.primary("a2", hosts.a(), &at_b)?;
+    wait_alone(&mut again)?;
+    assert_eq!(again.status()?.generation, 3);
+    again.process.signal(rustix::process::Signal::TERM)?;
+    again.process.wait_end(SOON)?;
+
+    // It ended in order, so anybody may start it.
+    let mut elsewhere = stage.setup.primary("b2", hosts.b(), "10.78.0.1:1")?;
+    wait_alone(&mut elsewhere)?;
+    assert_eq!(elsewhere.status()?.generation, 4);
+    elsewhere.process.kill()?;
+
+    // That host cannot be seen, so it may still run it; until somebody there says that it does not.
+    let mut blind = stage.setup.primary("a3", hosts.a(), &at_b)?;
+    let status = blind.process.wait_end(SOON)?;
+    let said = blind.process.log();
+    ensure!(status.code() == Some(REFUSED) && said.contains("host-b") && said.contains("--force"), "{said}");
+    let (_listens, at_b) = stage.setup.secondary("b3", hosts.b())?;
+    let mut told = stage.setup.primary("a4", hosts.a(), &at_b)?;
+    told.wait_protected()?;
+    assert_eq!(told.status()?.generation, 5);
+    told.process.kill()?;
+    Ok(())
+}
+
+#[test]
+fn a_start_that_is_forced_says_what_it_risks() {
+    let hosts = OnceLock::new();
+    let enter = || Hosts::enter().map(|made| drop(hosts.set(made)));
+    stage::play_on(TIMEOUT_MS, enter, |stage| {
+        let hosts: &Hosts = hosts.get().expect("the network is made");
+        let mut lost = stage.setup.primary("b", hosts.b(), "10.78.0.1:1")?;
+        wait_alone(&mut lost)?;
+        lost.process.kill()?;
+        let setup = Setup { primary_options: vec!["--force".into()], ..stage.setup.clone() };
+        let mut forced = setup.primary("a", hosts.a(), "10.78.0.2:1")?;
         wait_alone(&mut forced)?;
         let status = forced.status()?;
-        assert_eq!(status.generation, 5);
-        ensure!(status.events.iter().any(|event| event.text.contains("started although")), "{status:?}");
+        assert_eq!(status.generation, 2);
+        let told = |text: &str| text.contains("started although") && text.contains("host-b");
+        ensure!(status.events.iter().any(|event| told(&event.text)), "{status:?}");
         Ok(())
     });
-}
-
-/// A primary on a host with another name, as far as anybody can tell.
-fn other_host(stage: &Stage, peer: &str, options: &[&str]) -> anyhow::Result<Process> {
-    let mut command = Command::new("unshare");
-    command.args(["--uts", "--kill-child", "sh", "-c", "hostname another && exec \"$@\"", "sh"]);
-    command.arg(&stage.setup.program);
-    command.args(["primary", "--kernel", &stage.setup.kernel, "--memory", "64", "--net", "tap=tap-d"]);
-    command.args(["--peer", peer, "--failure-timeout", "1000"]);
-    command.arg("--arbiter").arg(format!("file:{}", stage.setup.arbiter.display()));
-    command.arg("--console").arg(format!("file={}", stage.directory().join("another.console").display()));
-    command.args(options);
-    Process::start(command, &stage.name("another"), stage.directory(), None)
-}
-
-fn wait_for(process: &Process, wanted: impl Fn(&str) -> bool) -> anyhow::Result<()> {
-    wait::until("a line of its log", SOON, || Ok(wanted(&process.log()).then_some(())))
-        .with_context(|| process.log())
 }
 
 /// The mount of the arbiter goes away on one side, and an ordinary directory lies below; then the link is cut.

@@ -32,7 +32,7 @@ pub struct Asked<'a> {
 /// # Errors
 /// [`Refused`], and what keeps the arbiter from answering.
 pub fn await_permission(site: &Site, shape: &Shape, asked: &Asked<'_>) -> anyhow::Result<Permission> {
-    let patience = Duration::from_nanos(2 * site.config.max_lag_ns + 10 * site.config.failure_timeout_ns);
+    let patience = Duration::from_nanos(2 * site.config.max_lag_ns + 5 * site.config.failure_timeout_ns);
     let deadline = Instant::now() + patience;
     loop {
         let latest = site.arbiter.latest(&shape.name)?;

@@ -12,33 +12,39 @@ use std::{
 };
 
 use anyhow::{Context, anyhow};
-use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space, unshare_unsafe};
+use rustix::{
+    system::sethostname,
+    thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space, unshare_unsafe},
+};
 
 use super::{current_namespace, disable_ipv6};
 
-/// A network namespace that other processes are started in.
+/// A host as far as those who are started on it can tell: a network and a name of its own.
 #[derive(Debug)]
-pub struct Namespace(File);
+pub struct Namespace {
+    network: File,
+    name: String,
+}
 
 impl Namespace {
-    /// Makes an empty one.
+    /// Makes one without interfaces; its host is called `name`.
     ///
     /// # Errors
     /// When the process lacks `CAP_SYS_ADMIN`.
-    pub fn create() -> anyhow::Result<Self> {
+    pub fn create(name: &str) -> anyhow::Result<Self> {
         // The thread takes the namespace and is gone; the descriptor keeps the namespace.
         let thread = thread::Builder::new().name("namespace".into()).spawn(|| {
             unshare_network()?;
             current_namespace().context("cannot open the new network namespace")
         })?;
-        let file = thread.join().map_err(|_| anyhow!("the thread that makes a namespace panicked"))??;
-        Ok(Self(file))
+        let network = thread.join().map_err(|_| anyhow!("the thread that makes a namespace panicked"))??;
+        Ok(Self { network, name: name.to_owned() })
     }
 
     /// A path under which other processes can open it while this one lives.
     #[must_use]
     pub fn path(&self) -> String {
-        format!("/proc/{}/fd/{}", std::process::id(), self.0.as_raw_fd())
+        format!("/proc/{}/fd/{}", std::process::id(), self.network.as_raw_fd())
     }
 
     /// Has `command` run in this namespace.
@@ -46,12 +52,15 @@ impl Namespace {
     /// # Errors
     /// When the process is out of descriptors.
     pub fn enter_on_exec(&self, command: &mut Command) -> io::Result<()> {
-        let namespace = self.0.try_clone()?;
+        let (namespace, name) = (self.network.try_clone()?, self.name.clone());
         let enter = move || {
             move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))?;
-            Ok(())
+            // SAFETY: only unsharing the table of open files is unsafe, and it stays shared.
+            #[allow(unsafe_code)]
+            unsafe { unshare_unsafe(UnshareFlags::NEWUTS) }?;
+            Ok(sethostname(name.as_bytes())?)
         };
-        // SAFETY: between fork and exec the closure makes one system call, and allocates nothing.
+        // SAFETY: between fork and exec the closure makes three system calls, and allocates nothing.
         #[allow(unsafe_code)]
         unsafe {
             command.pre_exec(enter);
