@@ -144,7 +144,7 @@ pub fn start<S: AsRef<OsStr>>(
 ) -> anyhow::Result<(Process, PathBuf)> {
     let log = directory.join(format!("{name}.ftlog"));
     let mut command = Command::new(harness::program()?);
-    command.arg("record").arg("--log").arg(&log).args(options);
+    command.arg("record").arg("--force").arg("--log").arg(&log).args(options);
     Ok((Process::start(command, &format!("record-{name}"), directory, None)?, log))
 }
 

@@ -29,6 +29,13 @@ fn assert_refused(output: &Output, reason: &str) {
     assert!(said.contains("refused") && said.contains(reason), "{said}");
 }
 
+/// Of a command whose name could be of the VM and is of its protection.
+fn assert_answer_tells_protection_from_the_vm(output: &Output) {
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{output:?}");
+    assert!(said.contains("protection") && said.contains("runs on"), "{said}");
+}
+
 #[test]
 fn test_failover_moves_the_vm_and_reports_the_takeover() {
     stage::play(TIMEOUT_MS, |stage| {
@@ -126,7 +133,7 @@ fn suspend_resume_migrate_and_turn_off_do_what_they_say() {
         let Pair { mut primary, mut secondary, .. } = stage.pair()?;
         let load = stage.load(Mix::Count, THINKING, 8)?;
 
-        assert!(command(stage, "suspend", &primary)?.status.success());
+        assert_answer_tells_protection_from_the_vm(&command(stage, "suspend", &primary)?);
         wait_alone(&mut primary)?;
         secondary.wait_status("listening", SOON, |status| status.state == State::Listening)?;
         assert!(command(stage, "resume", &primary)?.status.success());
@@ -140,7 +147,7 @@ fn suspend_resume_migrate_and_turn_off_do_what_they_say() {
         other.wait_status("following", SOON, |status| status.state == State::Following)?;
         secondary.wait_status("listening", SOON, |status| status.state == State::Listening)?;
 
-        assert!(command(stage, "turn-off", &primary)?.status.success());
+        assert_answer_tells_protection_from_the_vm(&command(stage, "turn-off", &primary)?);
         wait_alone(&mut primary)?;
         assert_refused(&command(stage, "turn-off", &primary)?, "no secondary");
         load.await_answers(100, PATIENCE)?;

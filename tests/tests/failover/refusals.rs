@@ -3,7 +3,7 @@
 use std::fs;
 
 use ftvmm::{
-    control::State,
+    control::{Role, State, Status},
     demo::{
         client::{Action, Connection, Reply},
         pair::{Member, Place},
@@ -11,7 +11,7 @@ use ftvmm::{
 };
 use ftvmm_tests::stage::{self, PATIENCE, Pair, guest};
 
-use super::{SOON, TIMEOUT_MS};
+use super::{SOON, TIMEOUT_MS, wait_alone};
 
 /// Waits until this primary says that it could not have its peer; gives the reason.
 fn wait_turned_away(primary: &mut Member, reason: &str) -> anyhow::Result<()> {
@@ -41,6 +41,23 @@ fn a_second_primary_is_turned_away_from_a_busy_secondary() {
         primary.process.kill()?;
         assert_eq!(client.request("k", &Action::Incr)?, Reply::Integer(2));
         secondary.wait_takeover()?;
+        Ok(())
+    });
+}
+
+#[test]
+fn a_primary_that_waits_for_its_turn_is_called_one_and_says_why() {
+    stage::play(TIMEOUT_MS, |stage| {
+        let nobody = "127.0.0.1:9";
+        let mut first = stage.primary(&[], nobody)?;
+        wait_alone(&mut first)?;
+        first.process.kill()?;
+        // A secondary that nobody hears could be taking it over.
+        let mut again = stage.primary(&[], nobody)?;
+        let told = |status: &Status| status.events.iter().any(|event| event.text.contains("waiting up to"));
+        let status = again.wait_status("waiting", SOON, told)?;
+        assert_eq!((status.role, status.state), (Role::Primary, State::Starting));
+        assert!(again.process.log().contains("waiting up to"), "{}", again.process.log());
         Ok(())
     });
 }

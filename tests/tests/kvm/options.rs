@@ -106,3 +106,40 @@ fn what_does_not_fit() {
     let options = ["--kernel", &guest.kernel(), "--memory", "4", "--initrd", &initrd.kernel()];
     refused(&options, &["the initrd does not fit in 4 MiB"]);
 }
+
+#[test]
+fn an_initrd_that_would_lie_on_the_kernel() {
+    if !harness::require_kvm() {
+        return;
+    }
+    // Of 4 MiB, the kernel has the second and third, and the initrd is one byte longer than the fourth.
+    let guest = Guest::of_code(&[power_off(0), vec![0; 2 << 20]].concat());
+    let initrd = Guest::of_bytes(&vec![1; (1 << 20) + 1]);
+    let options = ["--kernel", &guest.kernel(), "--memory", "4", "--initrd", &initrd.kernel()];
+    refused(&options, &["does not fit beside the kernel", "4 MiB", "--memory"]);
+    let roomy = ["--kernel", &guest.kernel(), "--memory", "5", "--initrd", &initrd.kernel()];
+    assert_eq!(run(&roomy).0, Some(0));
+}
+
+#[test]
+fn what_has_no_end_is_not_read() {
+    if !harness::require_kvm() {
+        return;
+    }
+    refused(&["--kernel", "/dev/zero"], &["/dev/zero", "neither a file nor a pipe"]);
+    let guest = Guest::of_code(&power_off(0));
+    refused(&["--kernel", &guest.kernel(), "--initrd", "/dev/zero"], &["/dev/zero"]);
+}
+
+#[test]
+fn an_address_without_a_host_or_a_port_is_a_wrong_command_line() {
+    let program = harness::program().unwrap();
+    for (command, option) in [("primary", "--peer"), ("secondary", "--listen"), ("protect", "--to")] {
+        for address in ["7000", "", ":7000", "host:seventy"] {
+            let run = Command::new(&program).args([command, option, address]).output().unwrap();
+            let said = String::from_utf8_lossy(&run.stderr).into_owned();
+            assert_eq!(run.status.code(), Some(2), "{said}");
+            assert!(said.contains("HOST:PORT is expected"), "{said}");
+        }
+    }
+}

@@ -6,10 +6,16 @@ use linux_loader::loader::{KernelLoader, elf::Elf};
 use vm_memory::{Bytes, GuestAddress};
 
 use super::{BootError, layout};
-use crate::memory::{Memory, PAGE_SIZE};
+use crate::{
+    host::bounded,
+    memory::{Memory, PAGE_SIZE},
+};
 
 /// Name and ELF file of each embedded guest, made by `build.rs` from `guest-images/micro`.
 const BUILTIN: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/builtin.rs"));
+
+/// The longest kernel or initrd that is read, bytes: a kernel with all that a debugger wants to know is below it.
+const MAX_FILE: u64 = 1 << 30;
 
 /// The names that may follow `builtin:`.
 pub fn builtin_names() -> impl Iterator<Item = &'static str> {
@@ -34,27 +40,32 @@ impl Image {
         Ok(Self { name: kernel.to_owned(), kernel: bytes, initrd })
     }
 
-    /// Copies the kernel's segments into guest memory; returns the entry point.
-    pub(super) fn load(&self, memory: &Memory) -> Result<u64, BootError> {
+    /// Copies the kernel's segments into guest memory; returns the entry point, and where the kernel ends.
+    pub(super) fn load(&self, memory: &Memory) -> Result<(u64, u64), BootError> {
         if !is_x86_64_elf(&self.kernel) {
             let reason = "no ELF header of a 64-bit x86-64 file".to_owned();
             return Err(BootError::Image { path: self.name.clone(), reason });
         }
         let start = Some(GuestAddress(layout::HIGH_RAM));
         match Elf::load(memory.guest(), None, &mut Cursor::new(&self.kernel), start) {
-            Ok(loaded) => Ok(loaded.kernel_load.0),
+            Ok(loaded) => Ok((loaded.kernel_load.0, loaded.kernel_end)),
             Err(error) => Err(BootError::Image { path: self.name.clone(), reason: error.to_string() }),
         }
     }
 
-    /// Copies the initial RAM disk to the top of memory; returns its address and size, zero when there is none.
-    pub(super) fn load_initrd(&self, memory: &Memory) -> Result<(u32, u32), BootError> {
+    /// Copies the initial RAM disk to the top of memory, above the kernel, which ends at `kernel_end`; returns its
+    /// address and size, zero when there is none.
+    pub(super) fn load_initrd(&self, memory: &Memory, kernel_end: u64) -> Result<(u32, u32), BootError> {
         let Some(initrd) = &self.initrd else { return Ok((0, 0)) };
         let no_room = || BootError::NoRoom { what: "the initrd", mib: memory.mib() };
         let top = u64::from(memory.mib()) << 20;
         let start = top.checked_sub(initrd.len() as u64).ok_or_else(no_room)? & !(PAGE_SIZE as u64 - 1);
         if start < layout::HIGH_RAM {
             return Err(no_room());
+        }
+        if start < kernel_end {
+            let (initrd, kernel) = (initrd.len(), kernel_end - layout::HIGH_RAM);
+            return Err(BootError::Overlap { initrd, kernel, mib: memory.mib() });
         }
         memory.guest().write_slice(initrd, GuestAddress(start)).map_err(|_| no_room())?;
         Ok((start as u32, initrd.len() as u32))
@@ -77,5 +88,5 @@ fn builtin(name: &str) -> Result<&'static [u8], BootError> {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, BootError> {
-    std::fs::read(path).map_err(|source| BootError::Read { path: path.to_owned(), source })
+    bounded::read(path, MAX_FILE).map_err(|source| BootError::Read { path: path.to_owned(), source })
 }

@@ -60,6 +60,19 @@ pub enum BootError {
         /// The VM's size.
         mib: u32,
     },
+    /// The initial RAM disk would lie on the kernel.
+    #[error(
+        "the initrd of {initrd} bytes does not fit beside the kernel of {kernel} bytes in {mib} MiB of guest memory: \
+         give it a larger --memory"
+    )]
+    Overlap {
+        /// Bytes of the initrd.
+        initrd: usize,
+        /// Bytes that the kernel takes in memory.
+        kernel: u64,
+        /// The VM's size.
+        mib: u32,
+    },
     /// KVM refused the initial registers.
     #[error(transparent)]
     Kvm(#[from] KvmError),
@@ -67,8 +80,8 @@ pub enum BootError {
 
 /// Loads `image` with its command line and sets the vCPU to its entry.
 pub fn load(memory: &Memory, vcpu: &mut Vcpu, image: &Image, command_line: &str) -> Result<(), BootError> {
-    let entry = image.load(memory)?;
-    let initrd = image.load_initrd(memory)?;
+    let (entry, kernel_end) = image.load(memory)?;
+    let initrd = image.load_initrd(memory, kernel_end)?;
     params::write(memory, command_line, initrd)?;
     entry::prepare(memory, vcpu, entry)
 }

@@ -3,13 +3,17 @@
 //! The file is turned into command-line options that stand before those of the command line itself. So the names are
 //! the flags' own, the values are checked as theirs are, and of an option given twice the command line's wins.
 
-use std::{ffi::OsString, fs, path::Path};
+use std::{ffi::OsString, path::Path};
 
 use anyhow::{Context, bail};
-use clap::{ArgAction, Command};
+use clap::{Arg, ArgAction, Command};
 use toml::{Table, Value};
 
+use crate::host::bounded;
+
 const FLAG: &str = "--config";
+/// Of a file of options, which are a few lines.
+const MAX_BYTES: u64 = 1 << 20;
 
 /// The arguments of this process with those of its `--config` file in front of its own options.
 ///
@@ -20,7 +24,8 @@ pub fn expand(arguments: Vec<OsString>, program: &Command) -> anyhow::Result<Vec
     let command = arguments.get(1).and_then(|name| program.find_subcommand(name));
     // Without a command that takes a file, clap says what is wrong.
     let Some(command) = command.filter(|command| takes(command, "config")) else { return Ok(arguments) };
-    let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    let text = bounded::read(&path, MAX_BYTES).with_context(|| format!("cannot read {}", path.display()))?;
+    let text = String::from_utf8(text).with_context(|| format!("{} is no text", path.display()))?;
     let table: Table = text.parse().with_context(|| format!("{} is no TOML", path.display()))?;
     let (head, own) = arguments.split_at(2);
     let options = options(&table, command, own).with_context(|| format!("in {}", path.display()))?;
@@ -61,6 +66,10 @@ fn options(table: &Table, command: &Command, own: &[OsString]) -> anyhow::Result
         if name == "config" || !takes(command, name) {
             bail!("'{name}' is no option of `ftvmm {}`; see its --help", command.get_name());
         }
+        if is_switch(command, name) {
+            options.extend(switch(name, value)?);
+            continue;
+        }
         let one = std::slice::from_ref(value);
         let values = match value {
             Value::Array(values) if is_list(command, name) => values.as_slice(),
@@ -78,10 +87,26 @@ fn options(table: &Table, command: &Command, own: &[OsString]) -> anyhow::Result
     Ok(options)
 }
 
-fn is_list(command: &Command, name: &str) -> bool {
+fn action<'a>(command: &'a Command, name: &str) -> Option<&'a ArgAction> {
     let mut arguments = command.get_arguments();
-    let argument = arguments.find(|argument| argument.get_long() == Some(name));
-    argument.is_some_and(|argument| matches!(argument.get_action(), ArgAction::Append))
+    arguments.find(|argument| argument.get_long() == Some(name)).map(Arg::get_action)
+}
+
+fn is_list(command: &Command, name: &str) -> bool {
+    matches!(action(command, name), Some(ArgAction::Append))
+}
+
+/// True of a flag without a value.
+fn is_switch(command: &Command, name: &str) -> bool {
+    matches!(action(command, name), Some(ArgAction::SetTrue))
+}
+
+/// The flag, if the file turns it on.
+fn switch(name: &str, value: &Value) -> anyhow::Result<Option<OsString>> {
+    match value {
+        Value::Boolean(on) => Ok(on.then(|| format!("--{name}").into())),
+        other => bail!("'{name}' is a {}; true or false is expected", other.type_str()),
+    }
 }
 
 fn text_of(name: &str, value: &Value) -> anyhow::Result<String> {
@@ -94,16 +119,22 @@ fn text_of(name: &str, value: &Value) -> anyhow::Result<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use clap::CommandFactory;
 
     use super::*;
     use crate::{cli::Cli, disk::DiskOption};
 
-    /// What `ftvmm` gets when `--config` names a file with `text`.
+    /// What `ftvmm primary` gets when `--config` names a file with `text`.
     fn expanded(text: &str, own: &[&str]) -> anyhow::Result<Vec<String>> {
+        expanded_for("primary", text, own)
+    }
+
+    fn expanded_for(command: &str, text: &str, own: &[&str]) -> anyhow::Result<Vec<String>> {
         let file = tempfile::NamedTempFile::new()?;
         fs::write(&file, text)?;
-        let mut arguments: Vec<OsString> = ["ftvmm", "primary", FLAG].map(OsString::from).into();
+        let mut arguments: Vec<OsString> = ["ftvmm", command, FLAG].map(OsString::from).into();
         arguments.push(file.path().into());
         arguments.extend(own.iter().map(OsString::from));
         let all = expand(arguments, &Cli::command())?;
@@ -148,6 +179,32 @@ mod tests {
         }
         assert!(format!("{:#}", expanded("memory = 1.5", &[]).unwrap_err()).contains("float"));
         assert!(format!("{:#}", expanded("memory =", &[]).unwrap_err()).contains("no TOML"));
+    }
+
+    #[test]
+    fn a_secondary_takes_a_file_too() {
+        let file = "listen = '127.0.0.1:0'\ndisk = ['path=/a']\narbiter = 'file:/srv/arbiter'";
+        let arguments = expanded_for("secondary", file, &["--listen", "127.0.0.1:7000"]).unwrap();
+        let matches = Cli::command().try_get_matches_from(&arguments).unwrap();
+        let matches = matches.subcommand().unwrap().1;
+        assert_eq!(matches.get_one::<String>("listen").unwrap(), "127.0.0.1:7000");
+        assert_eq!(matches.get_many::<DiskOption>("disks").unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_flag_without_a_value_is_true_or_false() {
+        let arguments = |text| expanded_for("record", text, &[]);
+        assert_eq!(arguments("log = '/l'\nforce = true").unwrap()[2..4], ["--force", "--log=/l"]);
+        assert_eq!(arguments("log = '/l'\nforce = false").unwrap()[2..3], ["--log=/l"]);
+        assert!(format!("{:#}", arguments("force = 1").unwrap_err()).contains("true or false"));
+        assert!(format!("{:#}", arguments("memory = true").unwrap_err()).contains("boolean"));
+    }
+
+    #[test]
+    fn a_file_without_end_is_not_read_whole() {
+        let arguments = ["ftvmm", "run", "--config=/dev/zero"].map(OsString::from).into();
+        let error = format!("{:#}", expand(arguments, &Cli::command()).unwrap_err());
+        assert!(error.contains("/dev/zero"), "{error}");
     }
 
     #[test]

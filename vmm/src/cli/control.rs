@@ -7,7 +7,7 @@ use clap::Args;
 use serde_json::Value;
 
 use crate::{
-    control::{DiskReport, Request, Status, Takeover, request},
+    control::{DiskReport, Request, Status, Takeover, peer_address, request},
     machine::ExitCounts,
 };
 
@@ -26,7 +26,7 @@ pub struct Target {
 #[derive(Args)]
 pub struct Destination {
     /// Where the secondary listens
-    #[arg(long, value_name = "HOST:PORT")]
+    #[arg(long, value_name = "HOST:PORT", value_parser = peer_address)]
     to: String,
     #[command(flatten)]
     target: Target,

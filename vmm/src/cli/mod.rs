@@ -65,13 +65,15 @@ enum Command {
     ///
     /// The VM runs unprotected until the new seed is whole.
     TestRestartSecondary(control::Target),
-    /// Let go of the secondary and run unprotected until `resume`
-    Suspend(control::Target),
-    /// Look for the secondary again after `suspend`
-    Resume(control::Target),
-    /// Let go of the secondary for good
+    /// Suspend protection: let go of the secondary until `resume`
     ///
-    /// The VM runs on, unprotected, until `protect` gives it a secondary.
+    /// It is the protection that is suspended. The VM runs on, unprotected.
+    Suspend(control::Target),
+    /// Resume protection after `suspend`: look for the secondary again
+    Resume(control::Target),
+    /// Turn protection off: let go of the secondary for good
+    ///
+    /// It is the protection that is turned off. The VM runs on, unprotected, until `protect` gives it a secondary.
     TurnOff(control::Target),
     /// Let go of the secondary and seed one on another host
     ///

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     arbiter::{FileArbiter, Holder},
-    control::{Board, Server},
+    control::{Board, Role, Server, State, listen_address, peer_address},
     disk::{DiskOption, Disks, Use},
     host::{Outlets, clock, console::ConsoleTarget},
     identity::{self, VmIdentity},
@@ -82,7 +82,7 @@ pub struct Primary {
     #[command(flatten)]
     vm: VmOptions,
     /// Where the secondary listens; until it answers, and after it is lost, the VM runs unprotected
-    #[arg(long, value_name = "HOST:PORT", help_heading = "Fault tolerance")]
+    #[arg(long, value_name = "HOST:PORT", value_parser = peer_address, help_heading = "Fault tolerance")]
     peer: String,
     #[command(flatten)]
     ft: FtOptions,
@@ -101,6 +101,7 @@ impl Primary {
         let stop = StopSwitch::default();
         let outlets = self.vm.outlets(Use::Pair, &inbox, &stop)?;
         let site = self.ft.site(inbox, outlets, stop)?;
+        site.board.update(|status| (status.role, status.state) = (Role::Primary, State::Starting));
         let _control = self.ft.serve_control(&site.board)?;
         let shape = self.vm.shape(&site.outlets.disks);
         let asked = start::Asked { peer: &self.peer, force: self.force, new: self.new };
@@ -126,7 +127,7 @@ impl Primary {
 #[derive(Args)]
 pub struct Secondary {
     /// Where to wait for a primary; port 0 picks one
-    #[arg(long, value_name = "ADDR:PORT")]
+    #[arg(long, value_name = "ADDR:PORT", value_parser = listen_address)]
     listen: String,
     /// This host's network card for the guest: tap=NAME
     #[arg(long, value_name = "tap=NAME")]
@@ -138,6 +139,10 @@ pub struct Secondary {
     /// Where the serial console goes once this side is live: stdio, file=FILE (appended), or unix=SOCKET
     #[arg(long, value_name = "TARGET", default_value = "stdio")]
     console: ConsoleTarget,
+    /// Read options of this command from a TOML file, by the names of the flags: listen = "0.0.0.0:7000", net = "tap=vm0".
+    /// Flags given here as well win
+    #[arg(long, value_name = "FILE.toml")]
+    config: Option<PathBuf>,
     #[command(flatten)]
     ft: FtOptions,
 }

@@ -31,9 +31,13 @@ use crate::{
 pub struct Record {
     #[command(flatten)]
     vm: VmOptions,
-    /// The file; it is self-contained and is overwritten
+    /// The file, which must not exist; it is self-contained, and only its owner can read it, since all of the guest's
+    /// memory is in it
     #[arg(long, value_name = "FILE")]
     log: PathBuf,
+    /// Replace the file of --log if it exists
+    #[arg(long)]
+    force: bool,
     /// Unix socket at which `ftvmm status` is answered
     #[arg(long, value_name = "SOCKET")]
     control: Option<PathBuf>,
@@ -50,7 +54,8 @@ impl Record {
         let mut machine = self.vm.boot(wall_base_ns, &outlets.disks)?;
         shutdown::on_signal(&stop, &inbox)?;
         let shape = self.vm.shape(&outlets.disks);
-        let mut recording = Recording::create(&self.log, &mut machine, shape, wall_base_ns, outlets.clone())?;
+        let mut recording =
+            Recording::create(&self.log, self.force, &mut machine, shape, wall_base_ns, outlets.clone())?;
         let _reader = outlets.tap.clone().map(|tap| TapReader::start(tap, inbox.clone())).transpose()?;
         let input = Input { inbox, clock: VirtualClock::starting_at(0), stop };
         let ended = live::run(&mut machine, &input, &mut Observed::new(&mut recording, board));

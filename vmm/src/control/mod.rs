@@ -1,11 +1,13 @@
 //! The control socket: one line of JSON asks, one line of JSON answers.
 
+mod address;
 mod board;
 mod client;
 mod request;
 mod server;
 mod status;
 
+pub use address::{listen_address, peer_address};
 pub use board::Board;
 pub use client::request;
 pub use request::{Pending, Request};

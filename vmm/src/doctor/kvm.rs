@@ -5,12 +5,10 @@ use std::path::Path;
 use super::Finding;
 use crate::kvm::Host;
 
-/// Kernel modules that bring KVM to a CPU, with what is to be known of each.
-const FLAVOURS: [(&str, &str); 3] = [
-    ("kvm_intel", "Intel VMX"),
-    ("kvm_amd", "AMD SVM"),
-    ("kvm_pvm", "no hardware virtualization: guest kernel code is emulated, an exit takes tens of µs"),
-];
+/// Kernel modules that bring a CPU's virtualization to KVM.
+const HARDWARE: [(&str, &str); 2] = [("kvm_intel", "Intel VMX"), ("kvm_amd", "AMD SVM")];
+/// The module that does without.
+const PVM: &str = "kvm_pvm";
 
 pub fn examine() -> Vec<Finding> {
     let needs = match Host::examine() {
@@ -34,9 +32,37 @@ pub fn examine() -> Vec<Finding> {
 }
 
 fn flavour() -> Finding {
-    let loaded = FLAVOURS.iter().find(|(module, _)| Path::new("/sys/module").join(module).exists());
-    match loaded {
-        Some((module, what)) => Finding::ok("KVM flavour", format!("{module}: {what}")),
+    flavour_of(|module| Path::new("/sys/module").join(module).exists())
+}
+
+fn flavour_of(is_loaded: impl Fn(&str) -> bool) -> Finding {
+    let hardware = HARDWARE.iter().find(|(module, _)| is_loaded(module));
+    match hardware {
+        Some((module, what)) => {
+            Finding::ok("KVM flavour", format!("{module} ({what}): ftvmm's own guests and Linux run"))
+        }
+        None if is_loaded(PVM) => Finding::warning(
+            "KVM flavour",
+            format!(
+                "{PVM}: ftvmm's own guests (builtin:kv, builtin:ledger) run, Linux does not; there is no hardware \
+                 virtualization, guest kernel code is emulated, and an exit takes tens of µs"
+            ),
+            "for Linux guests use a host with kvm_intel or kvm_amd",
+        ),
         None => Finding::ok("KVM flavour", "built into the kernel, or none that this program knows"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::doctor::Severity;
+
+    #[test]
+    fn a_kvm_on_which_linux_cannot_run_is_not_called_ok() {
+        let pvm = flavour_of(|module| module == PVM);
+        assert_eq!(pvm.severity, Severity::Warning);
+        assert!(pvm.found.contains("Linux does not"), "{pvm:?}");
+        assert_eq!(flavour_of(|module| module == "kvm_amd").severity, Severity::Ok);
     }
 }

@@ -1,5 +1,6 @@
-//! The world outside the guest: clocks, TAP devices, consoles. Nothing here is seen by a device.
+//! The world outside the guest: clocks, TAP devices, consoles, files that a user names. Nothing here is seen by a device.
 
+pub mod bounded;
 pub mod clock;
 pub mod console;
 pub mod tap;

@@ -1,8 +1,9 @@
 //! Writing the file.
 
 use std::{
-    fs::File,
+    fs::{self, File, FileType, OpenOptions},
     io::{BufWriter, Write},
+    os::unix::fs::{FileTypeExt, OpenOptionsExt},
     path::Path,
 };
 
@@ -23,15 +24,17 @@ pub struct Recording {
 }
 
 impl Recording {
-    /// Makes the file and writes the machine's state to it.
+    /// Makes the file and writes the machine's state to it. A file that is there already stays as it is, unless `force`
+    /// says that it goes.
     pub fn create(
         path: &Path,
+        force: bool,
         machine: &mut Machine,
         shape: Shape,
         wall_base_ns: u64,
         outlets: Outlets,
     ) -> anyhow::Result<Self> {
-        let file = File::create(path).with_context(|| format!("cannot create the log {}", path.display()))?;
+        let file = make_file(path, force)?;
         let mut writer = FrameWriter::new(BufWriter::with_capacity(BUFFER, file));
         let manifest = Manifest {
             vm: VmId([0; 16]),
@@ -72,6 +75,20 @@ impl Recording {
     }
 }
 
+/// A new file, for its owner's eyes only: it will hold all of the guest's memory and all that the guest reads.
+fn make_file(path: &Path, force: bool) -> anyhow::Result<File> {
+    let kind = fs::symlink_metadata(path).map(|there| there.file_type());
+    let exists = kind.as_ref().is_ok_and(FileType::is_file);
+    if exists && force {
+        fs::remove_file(path).with_context(|| format!("cannot replace {}", path.display()))?;
+    }
+    ensure!(!exists || force, "the log {} exists already; --force replaces it", path.display());
+    // Such as /dev/null. It holds nothing that could be lost.
+    let is_device = kind.is_ok_and(|kind| kind.is_char_device());
+    let file = OpenOptions::new().write(true).create_new(!is_device).mode(0o600).open(path);
+    file.with_context(|| format!("cannot create the log {}", path.display()))
+}
+
 impl Witness for Recording {
     fn sync_point(
         &mut self,
@@ -90,5 +107,44 @@ impl Witness for Recording {
 
     fn log_bytes(&self) -> u64 {
         self.writer.bytes() + self.recorder.pending_bytes() as u64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn a_log_is_its_owners_and_never_takes_the_place_of_a_file_unless_told_to() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("log");
+        make_file(&path, false).unwrap().write_all(b"precious").unwrap();
+        assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+        let other_name = directory.path().join("other name");
+        fs::hard_link(&path, &other_name).unwrap();
+
+        let refused = format!("{:#}", make_file(&path, false).unwrap_err());
+        assert!(refused.contains("exists already") && refused.contains("--force"), "{refused}");
+        assert_eq!(fs::read(&path).unwrap(), b"precious");
+
+        make_file(&path, true).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"");
+        assert_eq!(fs::read(&other_name).unwrap(), b"precious", "what it was is not written to");
+    }
+
+    #[test]
+    fn what_is_no_file_is_not_replaced_by_a_log() {
+        let directory = tempfile::tempdir().unwrap();
+        let (target, link) = (directory.path().join("target"), directory.path().join("link"));
+        std::os::unix::fs::symlink(&target, &link).unwrap();
+        for path in [directory.path(), &link] {
+            for force in [false, true] {
+                make_file(path, force).unwrap_err();
+            }
+        }
+        assert!(!target.exists());
+        make_file(Path::new("/dev/null"), false).unwrap();
     }
 }

@@ -51,7 +51,7 @@ impl Memory {
         let ranges = [(GuestAddress(0), (mib as usize) << 20)];
         let guest = GuestMemoryMmap::from_ranges(&ranges)
             .map_err(|error| MemoryError::Map { mib, reason: error.to_string() })?;
-        ask_for_huge_pages(&guest);
+        advise(&guest);
         Ok(Self { guest, mib })
     }
 
@@ -83,12 +83,15 @@ impl Memory {
 }
 
 /// A guest whose RAM is in huge pages has fewer and cheaper page faults, which it cannot tell. A host that has none, or
-/// none left, gives small ones.
-fn ask_for_huge_pages(guest: &GuestMemoryMmap) {
-    for region in guest.iter() {
+/// none left, gives small ones. What the guest keeps in its RAM (keys, its users' data) is nobody's who looks at a core
+/// dump of the monitor.
+fn advise(guest: &GuestMemoryMmap) {
+    for (region, advice) in
+        guest.iter().flat_map(|region| [(region, Advice::LinuxHugepage), (region, Advice::LinuxDontDump)])
+    {
         // SAFETY: the advice changes nothing about what the mapping holds, and the mapping is there.
         #[allow(unsafe_code)]
-        let _ = unsafe { madvise(region.as_ptr().cast(), region.len() as usize, Advice::LinuxHugepage) };
+        let _ = unsafe { madvise(region.as_ptr().cast(), region.len() as usize, advice) };
     }
 }
 
@@ -121,6 +124,14 @@ mod tests {
         let address = memory.guest().iter().next().unwrap().as_ptr() as usize;
         let flags = flags_of_mapping(address).unwrap();
         assert!(flags.split(' ').any(|flag| flag == "hg"), "{flags}");
+    }
+
+    #[test]
+    fn guest_memory_is_not_in_core_dumps() {
+        let memory = Memory::new(4).unwrap();
+        let address = memory.guest().iter().next().unwrap().as_ptr() as usize;
+        let flags = flags_of_mapping(address).unwrap();
+        assert!(flags.split(' ').any(|flag| flag == "dd"), "{flags}");
     }
 
     #[test]

@@ -92,7 +92,7 @@ impl Server {
         command.args([role, "--kernel", "builtin:kv", "--memory", "64", "--net", &format!("tap={LIVE_TAP}")]);
         command.arg("--console").arg(format!("file={}", setup.directory.join("console").display()));
         if let Some(log) = &log {
-            command.arg("--log").arg(log);
+            command.arg("--force").arg("--log").arg(log);
         }
         let vm = Process::start(command, role, &setup.directory, None)?;
         Ok(Self { vm, peer: None, control: None, log })

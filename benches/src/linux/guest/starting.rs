@@ -30,7 +30,7 @@ pub fn start<'a>(place: &'a dyn Place, mode: Mode, tap: Option<&str>) -> anyhow:
             Programs { beside: Some(other), ..alone(start_one(place, Side::Live, "run", vm)?) }
         }
         Mode::Record => {
-            let log = vec!["--log".to_owned(), place.log_file()];
+            let log = vec!["--force".to_owned(), "--log".to_owned(), place.log_file()];
             alone(start_one(place, Side::Live, "record", [vm, log].concat())?)
         }
         Mode::Protected => {

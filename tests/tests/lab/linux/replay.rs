@@ -76,7 +76,7 @@ pub fn record(
     words.extend(guest(workload, memory_mib));
     let own = ["--disk", "path=/dev/vda", "--net", "tap=vm0", "--console", "file=/shared/record.guest"];
     words.extend(own.map(str::to_owned));
-    words.extend(["--log", "/shared/log"].map(str::to_owned));
+    words.extend(["--force", "--log", "/shared/log"].map(str::to_owned));
     let begun = Instant::now();
     let record = lab.a.spawn("record", &super::command(&words))?;
     meanwhile(lab, &record)?;

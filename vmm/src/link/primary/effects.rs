@@ -4,7 +4,6 @@ use std::thread;
 
 use ftlog::{FrameKind, Generation, Heartbeat};
 use hdrhistogram::Histogram;
-use serde_json::json;
 
 use super::{messages::Message, orders::Halted, thread::LinkThread};
 use crate::{
@@ -137,7 +136,7 @@ fn detached(thread: &mut LinkThread) {
     let Some((pending, peer)) = thread.detaching.take() else { return };
     thread.connector.set_peer(peer);
     thread.site.board.notice("the secondary was let go");
-    pending.done(json!({ "generation": thread.core.generation().0, "peer": thread.connector.peer() }));
+    thread.answer_detached(pending);
 }
 
 /// The VM has said the first thing after it went live.

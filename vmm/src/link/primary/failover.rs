@@ -73,11 +73,27 @@ impl LinkThread {
             }
             Phase::Unprotected if self.connector.peer().is_some() && peer.is_none() => {
                 self.connector.set_peer(None);
-                pending.done(json!({ "peer": Value::Null }));
+                self.answer_detached(pending);
             }
             Phase::Unprotected => pending.refuse(without),
             phase => pending.refuse(format!("not now: this side is {phase}")),
         }
+    }
+
+    /// Says what is off now and what is not: "turn-off" and "suspend" could be of the VM.
+    pub(super) fn answer_detached(&self, pending: Pending) {
+        let protection = match (&pending.request, &self.suspended, self.connector.peer()) {
+            (Request::Suspend, Some(peer), _) => format!("suspended; `resume` looks for {peer} again"),
+            (_, _, Some(peer)) => format!("off until {peer} answers as the secondary"),
+            _ => "off until `protect`".to_owned(),
+        };
+        let (generation, peer) = (self.core.generation().0, self.connector.peer());
+        pending.done(json!({
+            "protection": protection,
+            "vm": "runs on here, unprotected",
+            "generation": generation,
+            "peer": peer,
+        }));
     }
 
     /// Stops as a dead host would, with nothing said to anybody: what the gate holds is lost to this side.

@@ -9,6 +9,7 @@ use super::{
     thread::{LinkThread, Ready},
 };
 use crate::{
+    arbiter::ClaimOutcome,
     commit::Held,
     host::clock::monotonic_ns,
     role::primary::{Event, PeerEvent, Phase},
@@ -46,8 +47,13 @@ impl LinkThread {
     fn read(&mut self, letter: Message) {
         match letter {
             Message::Claimed(generation, outcome) => {
-                if self.core.phase() == Phase::Arbitrating {
-                    self.site.board.notice_once(format!("arbiter, generation {generation}: {outcome}"));
+                let waits = matches!(outcome, ClaimOutcome::Unavailable { .. });
+                match self.core.phase() {
+                    Phase::Starting if !waits => {}
+                    Phase::Starting | Phase::Arbitrating => {
+                        self.site.board.notice_once(format!("arbiter, generation {generation}: {outcome}"));
+                    }
+                    _ => {}
                 }
                 self.tell(Event::Claimed { generation, outcome });
             }
