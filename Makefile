@@ -7,7 +7,8 @@ PROGRAM = $${CARGO_TARGET_DIR:-target}/release/ftvmm
 # Where scripts/cargo-static builds.
 STATIC = $${CARGO_TARGET_DIR:-target}/x86_64-unknown-linux-gnu/release
 
-.PHONY: help demo lab test test-lab check build setup sim sabotage bench bench-kv bench-compile bench-compile-criterion bench-exits fuzz clean
+.PHONY: help demo lab test test-lab check build setup sim sabotage bench bench-kv bench-compile bench-compile-criterion \
+	bench-exits fuzz clean clean-cache
 
 help: ## list what there is to make
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 32
@@ -87,3 +88,6 @@ clean: ## remove everything that was built
 	cargo clean
 	cd guest-images/micro && cargo clean
 	rm -rf fuzz/target
+
+clean-cache: ## remove every kernel, image and lab host in ~/.cache/ftvmm, after which a recipe makes it anew
+	@scripts/clean-cache
