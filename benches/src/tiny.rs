@@ -28,7 +28,8 @@ pub fn vcpu(code: &[u8]) -> anyhow::Result<(Vm, Vcpu)> {
     let mut file = NamedTempFile::new().context("no temporary file for the guest")?;
     file.write_all(&elf(code))?;
     let image = Image::open(&file.path().to_string_lossy(), None)?;
-    let vm = Host::open()?.create_vm(Memory::new(4)?, Doorbell::new()?)?;
+    let host = Host::open()?;
+    let vm = host.create_vm(host.richest_cpu()?, Memory::new(4)?, Doorbell::new()?)?;
     let mut vcpu = vm.create_vcpu()?;
     boot::load(vm.memory(), &mut vcpu, &image, "")?;
     Ok((vm, vcpu))

@@ -17,12 +17,9 @@ use ftlog::{
     Ack, Frame, FrameKind, Heartbeat, Hello, Manifest, Message, Position, Purpose, Welcome, decode_pages,
     decode_steps,
 };
-use ftvmm::{
-    kvm::cpuid,
-    link::{
-        connection::{Connection, ReceiveError},
-        handshake::{PATIENCE, software},
-    },
+use ftvmm::link::{
+    connection::{Connection, ReceiveError},
+    handshake::{PATIENCE, software},
 };
 use rustix::event::{PollFd, Timespec, poll};
 
@@ -98,7 +95,7 @@ impl AckPeer {
         let hello = Hello::decode(&first.body)?;
         ensure!(hello.purpose == Purpose::Protect, "the visitor only asks for the status; there is none");
         let welcome =
-            Welcome { software: software(), window_bytes: WINDOW_BYTES, cpu_table: cpuid::digest() };
+            Welcome { software: software(), window_bytes: WINDOW_BYTES, cpu_table: hello.cpu_table };
         connection.send(FrameKind::Welcome, &welcome.encode()?);
         connection.flush()?;
         Ok(Self { connection, through: Position(0), time_ns: 0, log_bytes: 0, spoke: Instant::now() })
@@ -187,7 +184,7 @@ mod tests {
             vm: identity.vm,
             generation: Generation(1),
             shape: identity.shape,
-            cpu_table: cpuid::digest(),
+            cpu_table: 0,
             position,
             time_ns: 0,
             wall_base_ns: 0,

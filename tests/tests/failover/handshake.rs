@@ -6,7 +6,7 @@ use ftlog::{FrameKind, Generation, Hello, Message, Purpose, Refuse, Shape, VmId,
 use ftvmm::{
     control::State,
     identity::VmIdentity,
-    kvm::cpuid,
+    kvm::{Host, cpuid::TEMPLATES},
     link::{
         connection::Connection,
         handshake::{self, connect, hello},
@@ -17,7 +17,8 @@ use ftvmm_tests::stage;
 use super::{SOON, TIMEOUT_MS};
 
 fn proper_hello() -> Hello {
-    let shape = Shape { memory_mib: 64, cpus: 1, kernel: "builtin:kv".into(), ..Shape::default() };
+    let (cpu, kernel) = (TEMPLATES[0].name.into(), "builtin:kv".into());
+    let shape = Shape { memory_mib: 64, cpus: 1, cpu, kernel, ..Shape::default() };
     let identity = VmIdentity { vm: VmId([7; 16]), shape, wall_base_ns: 0 };
     hello(&identity, Generation(1), "a stranger", "an arbiter", Purpose::Protect)
 }
@@ -44,6 +45,7 @@ fn a_primary_that_does_not_fit_is_told_why() {
         let cases = [
             (Hello { software: "ftvmm 0.0.0".into(), ..proper.clone() }, "ftvmm 0.0.0"),
             (Hello { cpu_table: proper.cpu_table ^ 1, ..proper.clone() }, "another CPU"),
+            (with_shape(&|shape| shape.cpu = "pentium".into()), "no CPU baseline 'pentium'"),
             (with_shape(&|shape| shape.cpus = 2), "2 CPUs"),
             (with_shape(&|shape| shape.memory_mib = u32::MAX), "MiB of memory"),
             (proper.clone(), "arbiter"),
@@ -60,24 +62,40 @@ fn a_primary_that_does_not_fit_is_told_why() {
     });
 }
 
+/// Where every template can be shown there is nothing to refuse; a KVM without hardware virtualization shows the poorest
+/// only.
+#[test]
+fn a_primary_whose_cpu_this_host_cannot_show_is_told_what_is_missing() {
+    stage::play(TIMEOUT_MS, |stage| {
+        let host = Host::open()?;
+        let Some(cpu) = TEMPLATES.iter().find(|cpu| host.can_show(cpu).is_err()) else { return Ok(()) };
+        let (_secondary, address) = stage.secondary(&[])?;
+        let mut hello = proper_hello();
+        (hello.shape.cpu, hello.cpu_table) = (cpu.name.into(), cpu.digest());
+        let told = refusal(&address, &hello)?;
+        assert!(told.contains(&host.can_show(cpu).unwrap_err().to_string()), "{told}");
+        Ok(())
+    });
+}
+
 #[test]
 fn a_secondary_that_shows_another_cpu_is_left_alone() {
     stage::play(TIMEOUT_MS, |stage| {
         let listener = TcpListener::bind("127.0.0.1:0")?;
         let address = listener.local_addr()?.to_string();
         let mut primary = stage.primary(&[], &address)?;
-        let mut connection = loop {
+        let (mut connection, hello) = loop {
             let mut connection = Connection::new(listener.accept()?.0)?;
             let hello = Hello::decode(&connection.receive_within(SOON)?.body)?;
             // Before it starts, the primary asks who has the VM; to that there is no answer here.
             if hello.purpose == Purpose::Protect {
-                break connection;
+                break (connection, hello);
             }
         };
         let welcome = Welcome {
             software: handshake::software(),
             window_bytes: 32 << 20,
-            cpu_table: cpuid::digest() ^ 1,
+            cpu_table: hello.cpu_table ^ 1,
         };
         connection.send(FrameKind::Welcome, &welcome.encode()?);
         connection.flush()?;

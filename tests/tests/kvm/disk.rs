@@ -41,7 +41,8 @@ fn a_ledger_reads_its_disk_and_erases_what_is_stale() {
     let image = Image::open("builtin:ledger", None).unwrap();
     let disks = vec![DiskConfig { sectors: SECTORS as u64, readonly: false, id: "disk".into() }];
     let devices = PlatformConfig { net_mac: Some([2, 0, 0, 0, 0, 1]), disks, wall_base_ns: 0 };
-    let mut machine = Machine::boot(&Host::open().unwrap(), 64, &devices, &image, "").unwrap();
+    let host = Host::open().unwrap();
+    let mut machine = Machine::boot(&host, host.richest_cpu().unwrap(), 64, &devices, &image, "").unwrap();
     let (mut random, mut said) = (Random::new(harness::seed()), String::new());
     let (mut waiting, mut flushed, mut requests): (VecDeque<DiskRequest>, bool, u32) = Default::default();
     for _ in 0..20_000 {

@@ -4,7 +4,7 @@ use devices::{Output, PlatformConfig};
 use ftlog::{Event, ExitKind, FrameKind, Generation, Manifest, Message, Position, Shape, VmId};
 use ftvmm::{
     boot::Image,
-    kvm::{Host, cpuid},
+    kvm::Host,
     machine::{EntryClock, Machine, MachineError},
     snapshot::{self, Seed},
 };
@@ -36,7 +36,8 @@ pub fn boot(kernel: &str, cmdline: &str) -> Machine {
 pub fn boot_with(memory_mib: u32, kernel: &str, cmdline: &str) -> Machine {
     let image = Image::open(kernel, None).unwrap();
     let devices = PlatformConfig { net_mac: None, disks: Vec::new(), wall_base_ns: WALL_BASE_NS };
-    Machine::boot(&Host::open().unwrap(), memory_mib, &devices, &image, cmdline).unwrap()
+    let host = Host::open().unwrap();
+    Machine::boot(&host, host.richest_cpu().unwrap(), memory_mib, &devices, &image, cmdline).unwrap()
 }
 
 /// Runs to the next sync point and completes it, 20 microseconds after the last or, when the guest sleeps, at its
@@ -81,12 +82,14 @@ pub fn run(machine: &mut Machine) -> Result<u32, MachineError> {
 
 /// A second machine in the same state, by way of the frames that a secondary is seeded with.
 pub fn copy(machine: &mut Machine) -> Machine {
-    let shape = Shape { memory_mib: machine.memory().mib(), cpus: 1, ..Shape::default() };
+    let cpu = Host::open().unwrap().richest_cpu().unwrap();
+    let shape =
+        Shape { memory_mib: machine.memory().mib(), cpus: 1, cpu: cpu.name.into(), ..Shape::default() };
     let manifest = Manifest {
         vm: VmId([0; 16]),
         generation: Generation(0),
         shape,
-        cpu_table: cpuid::digest(),
+        cpu_table: cpu.digest(),
         position: machine.position(),
         time_ns: machine.time_ns(),
         wall_base_ns: WALL_BASE_NS,

@@ -10,8 +10,10 @@ pub const ENTRY: u64 = 0x10_0000;
 const GATES: u32 = ENTRY as u32 + 0x1000;
 /// What `LIDT` reads: limit and base of the gates.
 const GATES_POINTER: u32 = ENTRY as u32 + 0x1800;
-/// The handler of general protection faults.
-const HANDLER: u32 = ENTRY as u32 + 0x1900;
+/// The handlers of the faults, 16 bytes each.
+const HANDLERS: u32 = ENTRY as u32 + 0x1900;
+/// Vector of the fault that an instruction raises which is not there.
+pub const INVALID_OPCODE: u8 = 6;
 /// Vector of a general protection fault.
 pub const GENERAL_PROTECTION: u8 = 13;
 /// End of the stack.
@@ -38,7 +40,8 @@ impl Guest {
         Self::of_bytes(&elf(ENTRY, code))
     }
 
-    /// A guest that runs `code`, and then powers off with status 0; at a general protection fault with status 13.
+    /// A guest that runs `code`, and then powers off with status 0; at an invalid opcode or a general protection
+    /// fault with the status that its vector is.
     pub fn with_fault_handler(code: &[u8]) -> Self {
         let load_gates = [&[0x0f, 0x01, 0x1c, 0x25][..], &GATES_POINTER.to_le_bytes()].concat();
         let set_stack = [&[0xbc][..], &STACK.to_le_bytes()].concat();
@@ -48,10 +51,14 @@ impl Guest {
             image.resize(address as usize - ENTRY as usize, 0);
             image.extend_from_slice(bytes);
         };
-        put(GATES + 16 * u32::from(GENERAL_PROTECTION), &gate(HANDLER));
+        for vector in [INVALID_OPCODE, GENERAL_PROTECTION] {
+            put(GATES + 16 * u32::from(vector), &gate(HANDLERS + 16 * u32::from(vector)));
+        }
         let limit = 16 * (u16::from(GENERAL_PROTECTION) + 1) - 1;
         put(GATES_POINTER, &[&limit.to_le_bytes()[..], &u64::from(GATES).to_le_bytes()].concat());
-        put(HANDLER, &power_off(GENERAL_PROTECTION.into()));
+        for vector in [INVALID_OPCODE, GENERAL_PROTECTION] {
+            put(HANDLERS + 16 * u32::from(vector), &power_off(vector.into()));
+        }
         Self::of_code(&image)
     }
 

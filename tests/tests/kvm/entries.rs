@@ -88,5 +88,6 @@ fn ram_ends_below_the_page() {
         return;
     }
     let largest = Memory::new(ftvmm::memory::MAX_MIB).unwrap();
-    Host::open().unwrap().create_vm(largest, Doorbell::new().unwrap()).unwrap();
+    let host = Host::open().unwrap();
+    host.create_vm(host.richest_cpu().unwrap(), largest, Doorbell::new().unwrap()).unwrap();
 }

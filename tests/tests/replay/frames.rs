@@ -124,6 +124,7 @@ fn another_manifest_is_found() -> anyhow::Result<()> {
         small.refused_by_program(&bytes, expected)
     };
     refuse(|manifest| manifest.cpu_table ^= 1, "frame 0 at byte 0: it was made with another CPU table")?;
+    refuse(|manifest| manifest.shape.cpu = "pentium".into(), "there is no CPU baseline 'pentium'")?;
     refuse(|manifest| manifest.position.0 += 1, "the state is of position #0, the manifest of #1")?;
     refuse(|manifest| manifest.time_ns += 1, "the state is of 0 ns, the manifest of 1 ns")?;
     refuse(|manifest| manifest.shape.memory_mib = 5, "divergence at the end")?;

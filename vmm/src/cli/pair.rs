@@ -16,6 +16,7 @@ use crate::{
     host::{Outlets, clock, console::ConsoleTarget},
     identity::{self, VmIdentity},
     ingress::Inbox,
+    kvm::Host,
     link::{
         primary::{self, Origin, Site},
         secondary::{self, Listener, Served},
@@ -103,13 +104,15 @@ impl Primary {
         let site = self.ft.site(inbox, outlets, stop)?;
         site.board.update(|status| (status.role, status.state) = (Role::Primary, State::Starting));
         let _control = self.ft.serve_control(&site.board)?;
-        let shape = self.vm.shape(&site.outlets.disks);
+        let host = Host::open()?;
+        let cpu = self.vm.cpu(&host)?;
+        let shape = self.vm.shape(cpu, &site.outlets.disks);
         let asked = start::Asked { peer: &self.peer, force: self.force, new: self.new };
         let permission = start::await_permission(&site, &shape, &asked)?;
         let wall_base_ns = clock::wall_ns();
         let vm = permission.vm.map_or_else(|| identity::random().map(VmId), Ok)?;
         let identity = VmIdentity { vm, shape, wall_base_ns };
-        let mut machine = self.vm.boot(wall_base_ns, &site.outlets.disks)?;
+        let mut machine = self.vm.boot(&host, cpu, wall_base_ns, &site.outlets.disks)?;
         shutdown::on_signal(&site.stop, &site.inbox)?;
         let console = site.outlets.console.clone();
         let ended = primary::run(site, identity, &mut machine, Origin::Started(permission), Some(self.peer));

@@ -51,9 +51,11 @@ impl Record {
         let board = Board::default();
         let _control = self.control.map(|path| Server::start(&path, board.clone())).transpose()?;
         let wall_base_ns = clock::wall_ns();
-        let mut machine = self.vm.boot(wall_base_ns, &outlets.disks)?;
+        let host = Host::open()?;
+        let cpu = self.vm.cpu(&host)?;
+        let mut machine = self.vm.boot(&host, cpu, wall_base_ns, &outlets.disks)?;
         shutdown::on_signal(&stop, &inbox)?;
-        let shape = self.vm.shape(&outlets.disks);
+        let shape = self.vm.shape(cpu, &outlets.disks);
         let mut recording =
             Recording::create(&self.log, self.force, &mut machine, shape, wall_base_ns, outlets.clone())?;
         let _reader = outlets.tap.clone().map(|tap| TapReader::start(tap, inbox.clone())).transpose()?;

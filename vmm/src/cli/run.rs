@@ -10,6 +10,7 @@ use crate::{
     disk::Use,
     host::clock::{self, VirtualClock},
     ingress::{Inbox, TapReader},
+    kvm::Host,
     shutdown,
     step::{Input, StopSwitch, live, observed::Observed, unprotected::Unprotected},
 };
@@ -35,7 +36,8 @@ impl Run {
         let outlets = self.vm.outlets(Use::Alone, &inbox, &stop)?;
         let board = Board::default();
         let _control = self.control.map(|path| Server::start(&path, board.clone())).transpose()?;
-        let mut machine = self.vm.boot(clock::wall_ns(), &outlets.disks)?;
+        let host = Host::open()?;
+        let mut machine = self.vm.boot(&host, self.vm.cpu(&host)?, clock::wall_ns(), &outlets.disks)?;
         shutdown::on_signal(&stop, &inbox)?;
         let _reader = outlets.tap.clone().map(|tap| TapReader::start(tap, inbox.clone())).transpose()?;
         let input = Input { inbox, clock: VirtualClock::starting_at(0), stop };

@@ -17,7 +17,7 @@ use crate::{
     },
     identity::VmName,
     ingress::Inbox,
-    kvm::Host,
+    kvm::{Host, KvmError, Template},
     machine::Machine,
     step::StopSwitch,
 };
@@ -46,6 +46,11 @@ pub struct VmOptions {
     /// Number of virtual CPUs; lockstep protects one
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1))]
     pub cpus: u32,
+    /// The guest's CPU: base-1 (x86-64 with SSE2), merom-1 (SSE3 and SSSE3 as well) or nehalem-1 (SSE4.2 and POPCNT as
+    /// well). Both hosts of a pair must be able to show it; `ftvmm doctor` says which this host can. Without one, the
+    /// richest that this host can
+    #[arg(long, value_name = "NAME", value_parser = Template::named)]
+    pub cpu_baseline: Option<&'static Template>,
     /// Network card: tap=NAME[,mac=MAC]
     #[arg(long, value_name = "tap=NAME[,mac=MAC]")]
     pub net: Option<NetOption>,
@@ -109,11 +114,16 @@ impl VmOptions {
         self.name.clone().unwrap_or_else(|| VmName::derive(&self.kernel, &self.cmdline))
     }
 
-    /// What a peer or a log must agree with.
-    pub fn shape(&self, disks: &Disks) -> Shape {
+    /// The guest's CPU, as chosen or the richest that `host` can show.
+    pub fn cpu(&self, host: &Host) -> Result<&'static Template, KvmError> {
+        self.cpu_baseline.map_or_else(|| host.richest_cpu(), Ok)
+    }
+
+    /// What a peer or a log must agree with, the CPU being `cpu`.
+    pub fn shape(&self, cpu: &Template, disks: &Disks) -> Shape {
         Shape {
             name: self.name().to_string(),
-            cpu: String::new(),
+            cpu: cpu.name.to_owned(),
             memory_mib: self.memory,
             cpus: self.cpus,
             net: self.net.as_ref().map(|net| NetShape { mac: net.mac, mtu: 1500 }),
@@ -124,11 +134,17 @@ impl VmOptions {
     }
 
     /// The machine at power-on, whose clock says that it is `wall_base_ns` (Unix time).
-    pub fn boot(&self, wall_base_ns: u64, disks: &Disks) -> anyhow::Result<Machine> {
+    pub fn boot(
+        &self,
+        host: &Host,
+        cpu: &'static Template,
+        wall_base_ns: u64,
+        disks: &Disks,
+    ) -> anyhow::Result<Machine> {
         let image = Image::open(&self.kernel, self.initrd.as_deref())?;
         let net_mac = self.net.as_ref().map(|net| net.mac);
         let devices = PlatformConfig { net_mac, disks: disk::configs(&disks.shapes()), wall_base_ns };
-        Ok(Machine::boot(&Host::open()?, self.memory, &devices, &image, &self.cmdline)?)
+        Ok(Machine::boot(host, cpu, self.memory, &devices, &image, &self.cmdline)?)
     }
 
     /// The ways out of the guest; console input and the answers of disks go to `inbox`.

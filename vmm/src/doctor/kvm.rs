@@ -1,14 +1,20 @@
 //! The host's KVM: which one it is, and whether it offers what replay depends on.
 
-use std::path::Path;
+use std::{fs, path::Path};
 
 use super::Finding;
-use crate::kvm::Host;
+use crate::kvm::{Host, PARAMETERS, Template, cpuid::TEMPLATES};
 
 /// Kernel modules that bring a CPU's virtualization to KVM.
 const HARDWARE: [(&str, &str); 2] = [("kvm_intel", "Intel VMX"), ("kvm_amd", "AMD SVM")];
 /// The module that does without.
 const PVM: &str = "kvm_pvm";
+
+/// Parameters of the `kvm` module that show guests what is not there, or what the host's clock says.
+const LOOSE: [(&str, &str); 2] = [
+    ("ignore_msrs", "unknown MSRs read as 0 instead of raising #GP"),
+    ("enable_vmware_backdoor", "guests' programs can ask for the host's time"),
+];
 
 pub fn examine() -> Vec<Finding> {
     let needs = match Host::examine() {
@@ -28,7 +34,33 @@ pub fn examine() -> Vec<Finding> {
             "use a newer kernel, or a CPU with the x86-64 baseline",
         ),
     }));
+    findings.extend(Host::open().iter().flat_map(|host| TEMPLATES.iter().map(|cpu| baseline(host, cpu))));
+    findings.extend(LOOSE.iter().map(|(name, meaning)| parameter(name, meaning)));
     findings
+}
+
+fn baseline(host: &Host, cpu: &Template) -> Finding {
+    match host.can_show(cpu) {
+        Ok(()) => Finding::ok("CPU baseline", format!("{}: {}", cpu.name, cpu.about)),
+        Err(error) => Finding::warning(
+            "CPU baseline",
+            error.to_string(),
+            "choose a poorer one for a VM that is to have a side here: --cpu-baseline NAME at its primary",
+        ),
+    }
+}
+
+/// A parameter that is on where it should not be. ftvmm's guests do not depend on it: the monitor's own filter comes first.
+fn parameter(name: &str, meaning: &str) -> Finding {
+    let path = Path::new(PARAMETERS).join(name);
+    match fs::read_to_string(&path) {
+        Ok(value) if value.trim() == "Y" => {
+            let remedy = format!("echo N > {}, and take it out of /etc/modprobe.d", path.display());
+            Finding::warning("KVM", format!("kvm.{name} is on: {meaning}"), &remedy)
+        }
+        Ok(_) => Finding::ok("KVM", format!("kvm.{name} is off")),
+        Err(_) => Finding::ok("KVM", format!("no parameter kvm.{name}")),
+    }
 }
 
 fn flavour() -> Finding {

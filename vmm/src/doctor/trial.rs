@@ -59,7 +59,8 @@ fn replay_equals_recording() -> anyhow::Result<String> {
 fn machine() -> anyhow::Result<Machine> {
     let devices = PlatformConfig { net_mac: None, disks: Vec::new(), wall_base_ns: 0 };
     let image = Image::open(GUEST, None)?;
-    Ok(Machine::boot(&Host::open()?, MEMORY_MIB, &devices, &image, COMMAND_LINE)?)
+    let host = Host::open()?;
+    Ok(Machine::boot(&host, host.richest_cpu()?, MEMORY_MIB, &devices, &image, COMMAND_LINE)?)
 }
 
 /// Keeps the log in memory and lets nothing out.

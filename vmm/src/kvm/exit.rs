@@ -32,12 +32,12 @@ pub enum Exit {
     },
     /// `HLT`.
     Halt,
-    /// `RDMSR` of a register that the monitor hides.
+    /// `RDMSR` of a register that KVM does not keep for the guest.
     MsrRead {
         /// The MSR.
         index: u32,
     },
-    /// `WRMSR` to a register that the monitor hides.
+    /// `WRMSR` to a register that KVM does not keep for the guest.
     MsrWrite {
         /// The MSR.
         index: u32,

@@ -5,13 +5,16 @@
 
 pub mod cpuid;
 mod exit;
+mod extras;
 mod interrupt;
 mod msr;
 mod state;
 mod vcpu;
 mod vm;
 
+pub use cpuid::Template;
 pub use exit::Exit;
+pub use extras::PARAMETERS;
 pub use state::VcpuState;
 pub use vcpu::Vcpu;
 pub use vm::{Host, Need, Vm};
@@ -25,17 +28,21 @@ pub enum KvmError {
     /// The host's KVM lacks something replay depends on.
     #[error("this host's KVM lacks {0}, which replay depends on")]
     Missing(&'static str),
-    /// The host's CPU lacks a feature of the fixed CPU table.
+    /// The host's CPU or KVM lacks features of a template.
     #[error(
-        "this host's CPU or KVM lacks what the fixed CPU table promises to guests: CPUID leaf {leaf:#x} {register} bits {bits:#x}"
+        "this host's CPU or KVM cannot show guests the CPU baseline {template}: it lacks {missing}; `ftvmm doctor` lists the baselines that it can, and --cpu-baseline chooses one"
     )]
     Cpu {
-        /// CPUID leaf.
-        leaf: u32,
-        /// Register of that leaf.
-        register: &'static str,
-        /// The bits that are missing.
-        bits: u32,
+        /// The template's name.
+        template: &'static str,
+        /// Names of the features.
+        missing: String,
+    },
+    /// A template's name that is none.
+    #[error("there is no CPU baseline '{name}'; this version of ftvmm has {}", cpuid::TEMPLATES.each_ref().map(|template| template.name).join(", "))]
+    NoSuchCpu {
+        /// The name.
+        name: String,
     },
     /// An ioctl failed.
     #[error("{what} failed: {source}")]

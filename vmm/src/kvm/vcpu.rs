@@ -8,7 +8,7 @@ use kvm_ioctls::{SyncReg, VcpuFd};
 
 use replay::RegisterFile;
 
-use super::{Exit, KvmError, VcpuState, interrupt, ioctl};
+use super::{Exit, KvmError, VcpuState, interrupt, ioctl, msr};
 
 /// Largest batch KVM hands over for one string I/O instruction: a page.
 const MAX_PIO_BYTES: usize = 4096;
@@ -122,9 +122,14 @@ impl Vcpu {
         }
     }
 
-    /// Answers an MSR exit with #GP.
-    pub fn refuse_msr(&mut self) {
-        self.fd.get_kvm_run().__bindgen_anon_1.msr.error = 1;
+    /// Answers an exit for MSR `index`: with the constant that guests find there, or with #GP.
+    pub fn answer_msr(&mut self, index: u32) {
+        let run = self.fd.get_kvm_run();
+        match msr::constant(index) {
+            // After a write, KVM ignores what is here.
+            Some(value) => run.__bindgen_anon_1.msr.data = value,
+            None => run.__bindgen_anon_1.msr.error = 1,
+        }
     }
 
     /// Has KVM finish the instruction that caused the last exit, without running any further. Until then the

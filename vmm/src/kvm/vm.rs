@@ -1,13 +1,14 @@
 //! The host's KVM and one virtual machine on it.
 
-use kvm_bindings::{
-    KVM_CAP_X86_USER_SPACE_MSR, KVM_MEM_READONLY, KVM_MSR_EXIT_REASON_FILTER, KVM_MSR_EXIT_REASON_INVAL,
-    KVM_MSR_EXIT_REASON_UNKNOWN, kvm_enable_cap, kvm_userspace_memory_region,
-};
+use kvm_bindings::{CpuId, KVM_MEM_READONLY, kvm_userspace_memory_region};
 use kvm_ioctls::{Cap, Kvm, VmFd};
 use vm_memory::{Address, GuestMemoryBackend, GuestMemoryRegion};
 
-use super::{KvmError, Vcpu, cpuid, ioctl, msr};
+use super::{
+    KvmError, Vcpu,
+    cpuid::{self, Template},
+    extras, ioctl, msr,
+};
 use crate::memory::{DEADLINE_PAGE, Doorbell, Memory, PAGE_SIZE};
 
 /// The version of the kernel interface; it has not changed since 2007 and is not going to.
@@ -40,6 +41,7 @@ pub struct Need {
 /// This machine's KVM, found to be good enough.
 pub struct Host {
     kvm: Kvm,
+    supported: CpuId,
 }
 
 impl Host {
@@ -47,7 +49,8 @@ impl Host {
     pub fn open() -> Result<Self, KvmError> {
         let kvm = Kvm::new().map_err(KvmError::Open)?;
         needs(&kvm).into_iter().try_for_each(|need| need.met)?;
-        Ok(Self { kvm })
+        let supported = supported_cpuid(&kvm)?;
+        Ok(Self { kvm, supported })
     }
 
     /// Everything that [`Host::open`] checks, one by one.
@@ -58,19 +61,35 @@ impl Host {
         Ok(needs(&Kvm::new().map_err(KvmError::Open)?))
     }
 
-    /// Makes a virtual machine with `memory` as its RAM, and the page of `doorbell`.
-    pub fn create_vm(&self, memory: Memory, doorbell: Doorbell) -> Result<Vm, KvmError> {
+    /// The richest CPU that guests can be shown here.
+    pub fn richest_cpu(&self) -> Result<&'static Template, KvmError> {
+        cpuid::richest(&self.supported)
+    }
+
+    /// Whether guests can be shown `cpu` here.
+    ///
+    /// # Errors
+    /// [`KvmError::Cpu`], with what is missing.
+    pub fn can_show(&self, cpu: &Template) -> Result<(), KvmError> {
+        cpu.check(&self.supported)
+    }
+
+    /// Makes a virtual machine with `cpu` as its processor, `memory` as its RAM, and the page of `doorbell`.
+    pub fn create_vm(
+        &self,
+        cpu: &'static Template,
+        memory: Memory,
+        doorbell: Doorbell,
+    ) -> Result<Vm, KvmError> {
+        self.can_show(cpu)?;
         let fd = ioctl("KVM_CREATE_VM", self.kvm.create_vm())?;
-        let reasons = KVM_MSR_EXIT_REASON_UNKNOWN | KVM_MSR_EXIT_REASON_INVAL | KVM_MSR_EXIT_REASON_FILTER;
-        let mut to_user = kvm_enable_cap { cap: KVM_CAP_X86_USER_SPACE_MSR, ..Default::default() };
-        to_user.args[0] = u64::from(reasons);
-        ioctl("KVM_ENABLE_CAP(X86_USER_SPACE_MSR)", fd.enable_cap(&to_user))?;
-        msr::hide_nondeterministic(&fd)?;
+        msr::allow_only_the_kept(&fd)?;
+        extras::shut_off(&self.kvm, &fd)?;
         if self.kvm.check_extension(Cap::SetTssAddr) {
             // Intel hosts want three pages of their own below 4 GiB, away from RAM and devices.
             ioctl("KVM_SET_TSS_ADDR", fd.set_tss_address(0xfffb_d000))?;
         }
-        let vm = Vm { fd, memory, doorbell };
+        let vm = Vm { fd, cpu, memory, doorbell };
         vm.register_memory()?;
         Ok(vm)
     }
@@ -80,18 +99,21 @@ fn needs(kvm: &Kvm) -> Vec<Need> {
     let present = |there, what| Need { what, met: if there { Ok(()) } else { Err(KvmError::Missing(what)) } };
     let mut needs = vec![present(kvm.get_api_version() == API_VERSION, "version 12 of the KVM interface")];
     needs.extend(CAPABILITIES.map(|(capability, what)| present(kvm.check_extension(capability), what)));
-    needs.push(Need { what: "the features of the fixed CPU table", met: check_cpu(kvm) });
+    needs.extend(extras::needs(kvm));
+    let base = supported_cpuid(kvm).and_then(|supported| cpuid::richest(&supported).map(drop));
+    needs.push(Need { what: "the features of the poorest CPU baseline", met: base });
     needs
 }
 
-fn check_cpu(kvm: &Kvm) -> Result<(), KvmError> {
+fn supported_cpuid(kvm: &Kvm) -> Result<CpuId, KvmError> {
     let supported = kvm.get_supported_cpuid(kvm_bindings::KVM_MAX_CPUID_ENTRIES);
-    cpuid::check(&ioctl("KVM_GET_SUPPORTED_CPUID", supported)?)
+    ioctl("KVM_GET_SUPPORTED_CPUID", supported)
 }
 
 /// One virtual machine. The guest memory lives exactly as long as KVM may touch it.
 pub struct Vm {
     fd: VmFd,
+    cpu: &'static Template,
     memory: Memory,
     doorbell: Doorbell,
 }
@@ -126,10 +148,11 @@ impl Vm {
         Ok(())
     }
 
-    /// Makes the machine's one vCPU, with the fixed CPU table.
+    /// Makes the machine's one vCPU, with the VM's CPU table.
     pub fn create_vcpu(&self) -> Result<Vcpu, KvmError> {
         let fd = ioctl("KVM_CREATE_VCPU", self.fd.create_vcpu(0))?;
-        ioctl("KVM_SET_CPUID2", fd.set_cpuid2(&cpuid::table()))?;
+        extras::shut_off_hypercalls(&fd)?;
+        ioctl("KVM_SET_CPUID2", fd.set_cpuid2(&self.cpu.table()))?;
         Ok(Vcpu::new(fd))
     }
 

@@ -62,7 +62,7 @@ pub fn hello(
         generation,
         purpose,
         shape: identity.shape.clone(),
-        cpu_table: cpuid::digest(),
+        cpu_table: cpuid::digest(&identity.shape.cpu),
         holder: holder.to_owned(),
         arbiter: arbiter.to_owned(),
         lease_ns: 0,
@@ -77,11 +77,12 @@ pub fn ask_for_protection(address: &str, hello: &Hello) -> anyhow::Result<(Conne
     match answer.kind {
         FrameKind::Welcome => {
             let welcome = Welcome::decode(&answer.body)?;
-            let ours = cpuid::digest();
             ensure!(
-                welcome.cpu_table == ours,
-                "{address} shows its guests another CPU (table {:016x}, ours is {ours:016x}); use the same version",
-                welcome.cpu_table
+                welcome.cpu_table == hello.cpu_table,
+                "{address} shows its guests another CPU as {} (table {:016x}, ours is {:016x}); use the same version",
+                hello.shape.cpu,
+                welcome.cpu_table,
+                hello.cpu_table
             );
             Ok((connection, welcome))
         }

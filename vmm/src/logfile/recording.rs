@@ -36,11 +36,12 @@ impl Recording {
     ) -> anyhow::Result<Self> {
         let file = make_file(path, force)?;
         let mut writer = FrameWriter::new(BufWriter::with_capacity(BUFFER, file));
+        let cpu_table = cpuid::digest(&shape.cpu);
         let manifest = Manifest {
             vm: VmId([0; 16]),
             generation: Generation(0),
             shape,
-            cpu_table: cpuid::digest(),
+            cpu_table,
             position: machine.position(),
             time_ns: machine.time_ns(),
             wall_base_ns,

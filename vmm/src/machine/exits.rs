@@ -33,7 +33,7 @@ impl Machine {
             }
             Exit::MmioRead { gpa } => self.platform.mmio_read(&mut context, gpa, self.vcpu.data()),
             Exit::MmioWrite { gpa } => self.platform.mmio_write(&mut context, gpa, self.vcpu.data()),
-            Exit::MsrRead { .. } | Exit::MsrWrite { .. } => self.vcpu.refuse_msr(),
+            Exit::MsrRead { index } | Exit::MsrWrite { index, .. } => self.vcpu.answer_msr(index),
             Exit::Halt => self.halted = true,
             Exit::Interrupted => {}
         }

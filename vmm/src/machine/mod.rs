@@ -26,7 +26,7 @@ pub use tally::{Counts, EventCount, EventCounts, ExitCounts, Tally};
 
 use crate::{
     boot::{self, BootError, Image},
-    kvm::{Exit, Host, KvmError, Vcpu, Vm},
+    kvm::{Exit, Host, KvmError, Template, Vcpu, Vm},
     memory::{Doorbell, Memory, MemoryError},
 };
 
@@ -104,16 +104,17 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// A machine at power-on.
+    /// A machine at power-on, with `cpu` as its processor.
     pub fn boot(
         host: &Host,
+        cpu: &'static Template,
         memory_mib: u32,
         devices: &PlatformConfig,
         image: &Image,
         command_line: &str,
     ) -> Result<Self, CreateError> {
         let memory = Memory::new(memory_mib)?;
-        let vm = host.create_vm(memory, Doorbell::new()?)?;
+        let vm = host.create_vm(cpu, memory, Doorbell::new()?)?;
         let mut vcpu = vm.create_vcpu()?;
         boot::load(vm.memory(), &mut vcpu, image, command_line)?;
         let registers = vcpu.registers();

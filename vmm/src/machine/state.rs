@@ -8,7 +8,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::{CreateError, Machine, MachineError, Tally};
 use crate::{
-    kvm::{Host, VcpuState},
+    kvm::{Host, Template, VcpuState},
     memory::{Doorbell, Memory},
 };
 
@@ -103,12 +103,17 @@ impl Machine {
         })
     }
 
-    /// A machine with `memory` as its RAM that goes on from `state`.
-    pub fn restore(host: &Host, memory: Memory, state: &MachineState) -> Result<Self, CreateError> {
+    /// A machine with `cpu` as its processor and `memory` as its RAM that goes on from `state`.
+    pub fn restore(
+        host: &Host,
+        cpu: &'static Template,
+        memory: Memory,
+        state: &MachineState,
+    ) -> Result<Self, CreateError> {
         let MachineState { version: _, vcpu: vcpu_state, platform, position, time_ns, halted, digest } =
             state;
         let platform = Platform::restore(platform, memory.guest()).map_err(StateError::Platform)?;
-        let vm = host.create_vm(memory, Doorbell::new().map_err(CreateError::Memory)?)?;
+        let vm = host.create_vm(cpu, memory, Doorbell::new().map_err(CreateError::Memory)?)?;
         let mut vcpu = vm.create_vcpu()?;
         vcpu.restore(vcpu_state)?;
         let registers = vcpu.registers();

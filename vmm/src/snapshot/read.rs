@@ -3,7 +3,7 @@
 use ftlog::{Frame, FrameKind, Manifest, Message, MessageError, PagesError, Position, decode_pages};
 
 use crate::{
-    kvm::{Host, cpuid},
+    kvm::{Host, KvmError, Template},
     machine::{CreateError, Machine, MachineState, StateError},
     memory::{Memory, MemoryError},
 };
@@ -25,11 +25,16 @@ pub enum SeedError {
     /// The manifest does not decode.
     #[error(transparent)]
     Message(#[from] MessageError),
-    /// The guest saw another CPU.
+    /// The guest saw a CPU that this program does not know.
+    #[error(transparent)]
+    Cpu(KvmError),
+    /// The guest saw another CPU of that name.
     #[error(
-        "it was made with another CPU table ({theirs:016x}, this program has {ours:016x}); use the same version of ftvmm"
+        "it was made with another CPU table of {name} ({theirs:016x}, this program has {ours:016x}); use the same version of ftvmm"
     )]
     CpuTable {
+        /// What both call it.
+        name: &'static str,
         /// Digest of the table it was made with.
         theirs: u64,
         /// Digest of ours.
@@ -79,6 +84,7 @@ pub enum SeedError {
 /// A machine's state while it arrives.
 pub struct Seed {
     manifest: Manifest,
+    cpu: &'static Template,
     memory: Memory,
     /// Pages come in ascending order, across frames too.
     next_page_gpa: u64,
@@ -92,12 +98,13 @@ impl Seed {
             return Err(SeedError::NoBegin(frame.kind));
         }
         let manifest = Manifest::decode(&frame.body)?;
-        let (theirs, ours) = (manifest.cpu_table, cpuid::digest());
+        let cpu = Template::named(&manifest.shape.cpu).map_err(SeedError::Cpu)?;
+        let (theirs, ours) = (manifest.cpu_table, cpu.digest());
         if theirs != ours {
-            return Err(SeedError::CpuTable { theirs, ours });
+            return Err(SeedError::CpuTable { name: cpu.name, theirs, ours });
         }
         let memory = Memory::new(manifest.shape.memory_mib)?;
-        Ok(Self { manifest, memory, next_page_gpa: 0, state: None })
+        Ok(Self { manifest, cpu, memory, next_page_gpa: 0, state: None })
     }
 
     /// What the seed is of.
@@ -144,6 +151,6 @@ impl Seed {
     /// The machine.
     pub fn finish(self, host: &Host) -> Result<Machine, SeedError> {
         let state = self.state.ok_or(SeedError::Incomplete)?;
-        Ok(Machine::restore(host, self.memory, &state)?)
+        Ok(Machine::restore(host, self.cpu, self.memory, &state)?)
     }
 }

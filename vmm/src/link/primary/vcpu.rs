@@ -116,7 +116,7 @@ impl Recorded {
             vm: self.identity.vm,
             generation,
             shape: self.identity.shape.clone(),
-            cpu_table: cpuid::digest(),
+            cpu_table: cpuid::digest(&self.identity.shape.cpu),
             position,
             time_ns: machine.time_ns(),
             wall_base_ns: self.identity.wall_base_ns,

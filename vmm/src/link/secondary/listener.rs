@@ -17,7 +17,7 @@ use crate::{
     arbiter::Latest,
     control::{Board, Role, State},
     identity::Presence,
-    kvm::cpuid,
+    kvm::{Host, Template},
     link::{
         connection::Connection,
         handshake::{PATIENCE, software},
@@ -149,7 +149,7 @@ impl Reception {
             return flush(&mut connection);
         }
         let welcome =
-            Welcome { software: software(), window_bytes: WINDOW_BYTES, cpu_table: cpuid::digest() };
+            Welcome { software: software(), window_bytes: WINDOW_BYTES, cpu_table: hello.cpu_table };
         connection.send(FrameKind::Welcome, &welcome.encode()?);
         let offered = self.offers.send(Offer { connection, hello });
         offered.map_err(|_| anyhow::anyhow!("this side is ending"))
@@ -159,12 +159,7 @@ impl Reception {
     fn check(&self, hello: &Hello) -> anyhow::Result<()> {
         let ours = software();
         ensure!(hello.software == ours, "the primary is {}, this side is {ours}", hello.software);
-        ensure!(
-            hello.cpu_table == cpuid::digest(),
-            "the primary shows its guest another CPU (table {:016x}, ours is {:016x})",
-            hello.cpu_table,
-            cpuid::digest()
-        );
+        check_cpu(hello)?;
         ensure!(hello.shape.cpus == 1, "the VM has {} CPUs; lockstep protects one", hello.shape.cpus);
         ensure!(
             (memory::MIN_MIB..=memory::MAX_MIB).contains(&hello.shape.memory_mib),
@@ -222,6 +217,18 @@ impl Reception {
         *busy = Some(format!("the secondary of VM {}", hello.vm));
         Ok(())
     }
+}
+
+/// Both must mean the same by the CPU's name, and this host must be able to show it.
+fn check_cpu(hello: &Hello) -> anyhow::Result<()> {
+    let cpu = Template::named(&hello.shape.cpu)?;
+    let (theirs, ours) = (hello.cpu_table, cpu.digest());
+    ensure!(
+        theirs == ours,
+        "the primary shows its guest another CPU as {} (table {theirs:016x}, ours is {ours:016x})",
+        cpu.name
+    );
+    Ok(Host::open()?.can_show(cpu)?)
 }
 
 /// Disks are the same when a guest and its log cannot tell one from the other.

@@ -1,0 +1,69 @@
+//! What KVM offers every guest unasked, and what would tell it of the host: performance counters and hypercalls.
+
+use std::{fs, path::Path};
+
+use kvm_bindings::{
+    KVM_CAP_DISABLE_QUIRKS2, KVM_CAP_ENFORCE_PV_FEATURE_CPUID, KVM_CAP_PMU_CAPABILITY, KVM_PMU_CAP_DISABLE,
+    KVM_X86_QUIRK_FIX_HYPERCALL_INSN, kvm_enable_cap,
+};
+use kvm_ioctls::{Kvm, VcpuFd, VmFd};
+
+use super::{KvmError, Need, ioctl};
+
+/// The directory of the `kvm` module's parameters.
+pub const PARAMETERS: &str = "/sys/module/kvm/parameters";
+
+/// Each with the words for messages.
+pub fn needs(kvm: &Kvm) -> [Need; 3] {
+    let need = |there, what| Need { what, met: if there { Ok(()) } else { Err(KvmError::Missing(what)) } };
+    [
+        need(
+            can_disable_counters(kvm) || has_no_counters(),
+            "a way to keep performance counters from guests (KVM_CAP_PMU_CAPABILITY, Linux 5.18, or the parameter kvm.enable_pmu=N)",
+        ),
+        need(
+            offers(kvm, KVM_CAP_ENFORCE_PV_FEATURE_CPUID, 1),
+            "hypercalls that are there only where CPUID says so (KVM_CAP_ENFORCE_PV_FEATURE_CPUID)",
+        ),
+        need(
+            offers(kvm, KVM_CAP_DISABLE_QUIRKS2, KVM_X86_QUIRK_FIX_HYPERCALL_INSN),
+            "a way to keep KVM from rewriting the guest's hypercalls (KVM_CAP_DISABLE_QUIRKS2)",
+        ),
+    ]
+}
+
+/// Shuts off what belongs to a VM, before it has a vCPU.
+pub fn shut_off(kvm: &Kvm, vm: &VmFd) -> Result<(), KvmError> {
+    if can_disable_counters(kvm) {
+        // Without this every guest on an AMD host has the four counters of a K7, whatever CPUID says; and with any counter
+        // RDPMC reads the host's clock as well (KVM's numbers from 0x10000).
+        let cap = capability(KVM_CAP_PMU_CAPABILITY, KVM_PMU_CAP_DISABLE);
+        ioctl("KVM_ENABLE_CAP(PMU_CAPABILITY)", vm.enable_cap(&cap))?;
+    }
+    // A hypercall of the other vendor's is #UD then, as on the processor, and the guest's memory stays as it is.
+    let cap = capability(KVM_CAP_DISABLE_QUIRKS2, KVM_X86_QUIRK_FIX_HYPERCALL_INSN);
+    ioctl("KVM_ENABLE_CAP(DISABLE_QUIRKS2)", vm.enable_cap(&cap))
+}
+
+/// Shuts off hypercalls that CPUID does not announce, and it announces none, before the vCPU has its CPU table.
+pub fn shut_off_hypercalls(vcpu: &VcpuFd) -> Result<(), KvmError> {
+    let cap = capability(KVM_CAP_ENFORCE_PV_FEATURE_CPUID, 1);
+    ioctl("KVM_ENABLE_CAP(ENFORCE_PV_FEATURE_CPUID)", vcpu.enable_cap(&cap))
+}
+
+fn can_disable_counters(kvm: &Kvm) -> bool {
+    offers(kvm, KVM_CAP_PMU_CAPABILITY, KVM_PMU_CAP_DISABLE)
+}
+
+/// The module was told to have none, and then has no capability to disable them either.
+fn has_no_counters() -> bool {
+    fs::read_to_string(Path::new(PARAMETERS).join("enable_pmu")).is_ok_and(|value| value.trim() == "N")
+}
+
+fn offers(kvm: &Kvm, capability: u32, bit: u32) -> bool {
+    kvm.check_extension_raw(capability.into()) & bit as i32 != 0
+}
+
+fn capability(cap: u32, argument: u32) -> kvm_enable_cap {
+    kvm_enable_cap { cap, args: [argument.into(), 0, 0, 0], ..Default::default() }
+}
