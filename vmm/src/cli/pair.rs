@@ -2,6 +2,7 @@
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
+use anyhow::bail;
 use clap::Args;
 use ftlog::VmId;
 
@@ -152,6 +153,9 @@ pub struct Secondary {
 
 impl Secondary {
     pub fn execute(self) -> anyhow::Result<u8> {
+        if self.net.as_ref().is_some_and(|net| net.mac.is_some()) {
+            bail!("the guest's MAC address comes from the primary: leave mac= out of --net");
+        }
         let inbox = Arc::new(Inbox::default());
         let stop = StopSwitch::default();
         let disks = Disks::open(&self.disks, Use::Pair, false, &inbox, &stop)?;

@@ -13,6 +13,7 @@ use crate::{
     host::{
         Outlets,
         console::{Console, ConsoleTarget},
+        mac,
         tap::Tap,
     },
     identity::VmName,
@@ -51,7 +52,7 @@ pub struct VmOptions {
     /// richest that this host can
     #[arg(long, value_name = "NAME", value_parser = Template::named)]
     pub cpu_baseline: Option<&'static Template>,
-    /// Network card: tap=NAME[,mac=MAC]
+    /// Network card: tap=NAME[,mac=MAC]. Without mac= its address comes from the VM's name
     #[arg(long, value_name = "tap=NAME[,mac=MAC]")]
     pub net: Option<NetOption>,
     /// Disk: a raw image or a block device; given again for each of up to 6. In a pair, mode=replicated (the default):
@@ -73,22 +74,19 @@ pub struct VmOptions {
 pub struct NetOption {
     /// The TAP device.
     pub tap: String,
-    /// The guest's MAC address.
-    pub mac: [u8; 6],
+    /// The guest's MAC address; without one it comes from the VM's name.
+    pub mac: Option<[u8; 6]>,
 }
-
-/// Locally administered, so that it collides with no vendor's.
-const DEFAULT_MAC: [u8; 6] = [0x52, 0x46, 0x54, 0x56, 0x4d, 0x01];
 
 impl FromStr for NetOption {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let mut net = NetOption { tap: String::new(), mac: DEFAULT_MAC };
+        let mut net = NetOption { tap: String::new(), mac: None };
         for part in text.split(',') {
             match part.split_once('=') {
                 Some(("tap", name)) => net.tap = name.to_owned(),
-                Some(("mac", mac)) => net.mac = parse_mac(mac)?,
+                Some(("mac", mac)) => net.mac = Some(mac::parse_mac(mac)?),
                 _ => return Err(format!("'{part}' is neither tap=NAME nor mac=MAC")),
             }
         }
@@ -96,22 +94,15 @@ impl FromStr for NetOption {
     }
 }
 
-fn parse_mac(text: &str) -> Result<[u8; 6], String> {
-    let bad = || format!("'{text}' is no MAC address of a single station, such as 52:46:54:56:4d:01");
-    let bytes: Vec<u8> = text
-        .split(':')
-        .map(|part| u8::from_str_radix(part, 16))
-        .collect::<Result<_, _>>()
-        .map_err(|_| bad())?;
-    let mac: [u8; 6] = bytes.try_into().map_err(|_| bad())?;
-    // The lowest bit of the first byte marks a group address (IEEE 802, section 8.2).
-    if mac[0] & 1 != 0 { Err(bad()) } else { Ok(mac) }
-}
-
 impl VmOptions {
     /// The VM's name, given or derived.
     pub fn name(&self) -> VmName {
         self.name.clone().unwrap_or_else(|| VmName::derive(&self.kernel, &self.cmdline))
+    }
+
+    /// The MAC address of the VM's network card, if it has one.
+    fn mac(&self) -> Option<[u8; 6]> {
+        self.net.as_ref().map(|net| net.mac.unwrap_or_else(|| mac::mac_of(self.name().as_str())))
     }
 
     /// The guest's CPU, as chosen or the richest that `host` can show.
@@ -126,7 +117,7 @@ impl VmOptions {
             cpu: cpu.name.to_owned(),
             memory_mib: self.memory,
             cpus: self.cpus,
-            net: self.net.as_ref().map(|net| NetShape { mac: net.mac, mtu: 1500 }),
+            net: self.mac().map(|mac| NetShape { mac, mtu: 1500 }),
             disks: disks.shapes(),
             kernel: self.kernel.clone(),
             cmdline: self.cmdline.clone(),
@@ -142,8 +133,8 @@ impl VmOptions {
         disks: &Disks,
     ) -> anyhow::Result<Machine> {
         let image = Image::open(&self.kernel, self.initrd.as_deref())?;
-        let net_mac = self.net.as_ref().map(|net| net.mac);
-        let devices = PlatformConfig { net_mac, disks: disk::configs(&disks.shapes()), wall_base_ns };
+        let devices =
+            PlatformConfig { net_mac: self.mac(), disks: disk::configs(&disks.shapes()), wall_base_ns };
         Ok(Machine::boot(host, cpu, self.memory, &devices, &image, &self.cmdline)?)
     }
 
@@ -179,7 +170,7 @@ mod tests {
     #[test]
     fn a_net_option_names_a_tap_and_a_station() {
         let net: NetOption = "tap=vm0,mac=02:00:00:00:00:07".parse().unwrap();
-        assert_eq!(net, NetOption { tap: "vm0".into(), mac: [2, 0, 0, 0, 0, 7] });
+        assert_eq!(net, NetOption { tap: "vm0".into(), mac: Some([2, 0, 0, 0, 0, 7]) });
         assert!("mac=02:00:00:00:00:07".parse::<NetOption>().is_err());
         assert!("tap=a,mac=01:00:00:00:00:07".parse::<NetOption>().is_err(), "group address");
         assert!("tap=a,mac=02:00".parse::<NetOption>().is_err());

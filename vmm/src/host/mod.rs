@@ -3,6 +3,7 @@
 pub mod bounded;
 pub mod clock;
 pub mod console;
+pub mod mac;
 pub mod tap;
 
 mod outlets;
