@@ -18,6 +18,7 @@ pub mod ingress;
 pub mod kvm;
 pub mod link;
 pub mod logfile;
+pub mod logging;
 pub mod machine;
 pub mod memory;
 pub mod role;

@@ -117,6 +117,12 @@ fn describe_status(status: &Status) -> String {
     lines.extend((exits > 0).then(|| row("exits", format!("{exits}: {}", nonzero(&status.exits)))));
     lines.extend(status.disks.iter().enumerate().map(|(index, disk)| describe_disk(index, disk)));
     lines.extend(status.last_loss.iter().map(|loss| row("last loss", loss)));
+    lines.extend(
+        status
+            .troubles
+            .iter()
+            .map(|it| row("trouble", format!("{} since {}: {}", it.what, time_of_day(it.since_ms), it.text))),
+    );
     lines.extend(status.takeover.iter().flat_map(describe_takeover));
     lines.extend(status.events.iter().map(|event| row(&time_of_day(event.time_ms), &event.text)));
     lines.join("\n") + "\n"

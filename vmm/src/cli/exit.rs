@@ -1,6 +1,6 @@
 //! Exit statuses, the same for every command.
 
-use crate::step::Ended;
+use crate::{logging, step::Ended};
 
 /// 0: done, and the guest was content. 1: the guest switched off with a status that is not 0.
 /// 2: the command line is wrong (clap's own). 3: everything else that failed. 4: a start was refused ([`Refused`]).
@@ -23,7 +23,7 @@ pub fn of_machine(ended: Ended) -> u8 {
 
 /// Prints an error with its causes on one line; returns the exit status.
 pub fn report(error: &anyhow::Error) -> u8 {
-    eprintln!("ftvmm: {}", one_line(error));
+    logging::say(&format!("ftvmm: {}", one_line(error)));
     if error.is::<Refused>() { REFUSED } else { FAILED }
 }
 

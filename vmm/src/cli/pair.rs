@@ -1,6 +1,6 @@
 //! `ftvmm primary` and `ftvmm secondary`.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{io::Write, path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::bail;
 use clap::Args;
@@ -99,6 +99,7 @@ pub struct Primary {
 
 impl Primary {
     pub fn execute(self) -> anyhow::Result<u8> {
+        shutdown::survive_surroundings();
         let inbox = Arc::new(Inbox::default());
         let stop = StopSwitch::default();
         let outlets = self.vm.outlets(Use::Pair, &inbox, &stop)?;
@@ -156,6 +157,7 @@ impl Secondary {
         if self.net.as_ref().is_some_and(|net| net.mac.is_some()) {
             bail!("the guest's MAC address comes from the primary: leave mac= out of --net");
         }
+        shutdown::survive_surroundings();
         let inbox = Arc::new(Inbox::default());
         let stop = StopSwitch::default();
         let disks = Disks::open(&self.disks, Use::Pair, false, &inbox, &stop)?;
@@ -164,7 +166,8 @@ impl Secondary {
         let _control = self.ft.serve_control(&site.board)?;
         shutdown::on_signal(&site.stop, &site.inbox)?;
         let listener = Listener::start(&self.listen, &site)?;
-        println!("listening on {}", listener.address());
+        // Nobody may read it.
+        let _ = writeln!(std::io::stdout(), "listening on {}", listener.address());
         let console = site.outlets.console.clone();
         let ended = follow(site, &listener);
         console.flush();

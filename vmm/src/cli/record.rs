@@ -6,6 +6,7 @@ use std::{
     sync::Arc,
 };
 
+use anyhow::Context;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
@@ -45,6 +46,7 @@ pub struct Record {
 
 impl Record {
     pub fn execute(self) -> anyhow::Result<u8> {
+        shutdown::survive_surroundings();
         let inbox = Arc::new(Inbox::default());
         let stop = StopSwitch::default();
         let outlets = self.vm.outlets(Use::Alone, &inbox, &stop)?;
@@ -56,8 +58,15 @@ impl Record {
         let mut machine = self.vm.boot(&host, cpu, wall_base_ns, &outlets.disks)?;
         shutdown::on_signal(&stop, &inbox)?;
         let shape = self.vm.shape(cpu, &outlets.disks);
-        let mut recording =
-            Recording::create(&self.log, self.force, &mut machine, shape, wall_base_ns, outlets.clone())?;
+        let mut recording = Recording::create(
+            &self.log,
+            self.force,
+            &mut machine,
+            shape,
+            wall_base_ns,
+            outlets.clone(),
+            board.clone(),
+        )?;
         let _reader = outlets.tap.clone().map(|tap| TapReader::start(tap, inbox.clone())).transpose()?;
         let input = Input { inbox, clock: VirtualClock::starting_at(0), stop };
         let ended = live::run(&mut machine, &input, &mut Observed::new(&mut recording, board));
@@ -95,7 +104,7 @@ impl Replay {
             }
         });
         bar.finish_and_clear();
-        print(&summary?, self.json);
+        std::io::stdout().write_all(describe(&summary?, self.json).as_bytes()).context("standard output")?;
         Ok(0)
     }
 
@@ -108,7 +117,7 @@ impl Replay {
     }
 }
 
-fn print(summary: &Summary, as_json: bool) {
+fn describe(summary: &Summary, as_json: bool) -> String {
     let guest_s = summary.guest_ns as f64 / 1e9;
     let elapsed_s = summary.elapsed.as_secs_f64();
     let bytes_per_guest_s = if guest_s > 0.0 { summary.log_bytes as f64 / guest_s } else { 0.0 };
@@ -129,18 +138,18 @@ fn print(summary: &Summary, as_json: bool) {
             "platform_digest": format!("{:016x}", digests.platform),
             "running_digest": format!("{:016x}", digests.running),
         });
-        println!("{object}");
-        return;
+        return format!("{object}\n");
     }
-    println!("replayed and verified to {}", summary.end.position);
-    println!("  sync points     {}", summary.sync_points);
-    println!("  events          {}", summary.events);
-    println!("  guest time      {guest_s:.3} s");
-    println!(
-        "  log             {} bytes, {bytes_per_guest_s:.0} bytes per second of guest time",
-        summary.log_bytes
-    );
-    println!("  initial state   {} bytes", summary.state_bytes);
-    println!("  replay took     {elapsed_s:.3} s, {speed:.2} times the speed of the recording");
-    println!("  memory digest   {:032x}", digests.memory);
+    format!(
+        "replayed and verified to {}\n  sync points     {}\n  events          {}\n  guest time      {guest_s:.3} s\n  \
+         log             {} bytes, {bytes_per_guest_s:.0} bytes per second of guest time\n  \
+         initial state   {} bytes\n  replay took     {elapsed_s:.3} s, {speed:.2} times the speed of the recording\n  \
+         memory digest   {:032x}\n",
+        summary.end.position,
+        summary.sync_points,
+        summary.events,
+        summary.log_bytes,
+        summary.state_bytes,
+        digests.memory
+    )
 }

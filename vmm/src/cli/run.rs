@@ -31,6 +31,7 @@ pub struct Run {
 
 impl Run {
     pub fn execute(self) -> anyhow::Result<u8> {
+        shutdown::survive_surroundings();
         let inbox = Arc::new(Inbox::default());
         let stop = StopSwitch::default();
         let outlets = self.vm.outlets(Use::Alone, &inbox, &stop)?;

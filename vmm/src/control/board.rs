@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{Notice, Pending, Status};
+use super::{Notice, Pending, Status, trouble};
 use crate::host::clock::wall_ns;
 
 const MAX_NOTICES: usize = 64;
@@ -24,7 +24,9 @@ impl Board {
 
     /// The status now.
     pub fn snapshot(&self) -> Status {
-        self.status().clone()
+        let mut status = self.status().clone();
+        status.troubles.extend(trouble::of_the_log());
+        status
     }
 
     /// Notes that something happened, for `status` and for the log.

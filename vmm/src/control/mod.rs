@@ -6,6 +6,7 @@ mod client;
 mod request;
 mod server;
 mod status;
+mod trouble;
 
 pub use address::{listen_address, peer_address};
 pub use board::Board;
@@ -13,3 +14,4 @@ pub use client::request;
 pub use request::{Pending, Request};
 pub use server::Server;
 pub use status::{CommitDelay, DiskReport, Notice, ResyncReport, Role, State, Status, Takeover};
+pub use trouble::Trouble;

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::Trouble;
 use crate::machine::{EventCounts, ExitCounts};
 
 /// Which part a process plays.
@@ -159,6 +160,8 @@ pub struct Status {
     pub last_loss: Option<String>,
     /// The takeover that made this process the primary.
     pub takeover: Option<Takeover>,
+    /// What does not work now.
+    pub troubles: Vec<Trouble>,
     /// What happened, oldest first; the last 64.
     pub events: Vec<Notice>,
 }

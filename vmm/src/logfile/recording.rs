@@ -7,12 +7,12 @@ use std::{
     path::Path,
 };
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 use devices::Output;
 use ftlog::{End, FrameKind, FrameWriter, Generation, Manifest, Message, Position, Shape, StepRef, VmId};
 use replay::{Batch, Recorder};
 
-use crate::{host::Outlets, kvm::cpuid, machine::Machine, snapshot, step::Witness};
+use crate::{control::Board, host::Outlets, kvm::cpuid, machine::Machine, snapshot, step::Witness};
 
 const BUFFER: usize = 1 << 20;
 
@@ -21,6 +21,9 @@ pub struct Recording {
     writer: FrameWriter<BufWriter<File>>,
     recorder: Recorder,
     outlets: Outlets,
+    board: Board,
+    /// Why it ended before the VM did.
+    cut: Option<String>,
 }
 
 impl Recording {
@@ -33,6 +36,7 @@ impl Recording {
         shape: Shape,
         wall_base_ns: u64,
         outlets: Outlets,
+        board: Board,
     ) -> anyhow::Result<Self> {
         let file = make_file(path, force)?;
         let mut writer = FrameWriter::new(BufWriter::with_capacity(BUFFER, file));
@@ -50,12 +54,15 @@ impl Recording {
             writer.write(kind, body)?;
             Ok(())
         })?;
-        Ok(Self { writer, recorder: Recorder::after(machine.position()), outlets })
+        Ok(Self { writer, recorder: Recorder::after(machine.position()), outlets, board, cut: None })
     }
 
     /// Closes the file with the digests of the machine's state.
     pub fn finish(mut self, machine: &mut Machine) -> anyhow::Result<()> {
-        self.write_batch()?;
+        self.write_batch();
+        if let Some(cut) = self.cut {
+            bail!("the recording is not whole and will not be accepted: {cut}");
+        }
         ensure!(
             machine.is_at_rest()?,
             "the guest came to no sync point after {}: the log has no closing record and will not be accepted",
@@ -68,11 +75,14 @@ impl Recording {
         file.flush().and_then(|()| file.get_ref().sync_all()).context("cannot write the log")
     }
 
-    fn write_batch(&mut self) -> anyhow::Result<()> {
-        if let Some(Batch { body, .. }) = self.recorder.take_batch() {
-            self.writer.write(FrameKind::Steps, &body).context("cannot write the log")?;
+    /// A file that takes no more ends the recording, not the VM.
+    fn write_batch(&mut self) {
+        let Some(Batch { body, last, .. }) = self.recorder.take_batch() else { return };
+        if let Err(error) = self.writer.write(FrameKind::Steps, &body) {
+            let cut = format!("it could not be written after {last}: {error}");
+            self.board.trouble("recording", format!("{cut}; the VM goes on without it"));
+            self.cut = Some(cut);
         }
-        Ok(())
     }
 }
 
@@ -97,10 +107,12 @@ impl Witness for Recording {
         step: StepRef<'_>,
         outputs: &mut Vec<Output>,
     ) -> anyhow::Result<()> {
-        // The file keeps the registers, so that a divergence can be shown with both sides'.
-        self.recorder.record(position, step)?;
-        if self.recorder.is_full() {
-            self.write_batch()?;
+        if self.cut.is_none() {
+            // The file keeps the registers, so that a divergence can be shown with both sides'.
+            self.recorder.record(position, step)?;
+            if self.recorder.is_full() {
+                self.write_batch();
+            }
         }
         self.outlets.emit_all(step.events, outputs);
         Ok(())

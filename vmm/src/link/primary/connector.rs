@@ -44,13 +44,18 @@ impl Connector {
     }
 
     /// Starts an attempt; its end is told as [`Message::Connected`].
-    pub fn start(&mut self, hello: Hello, mailbox: Mailbox<Message>) -> std::io::Result<()> {
-        let Some(peer) = self.peer.clone() else { return Ok(()) };
-        thread::Builder::new().name("connect".into()).spawn(move || {
-            mailbox.send(Message::Connected(Box::new(ask_for_protection(&peer, &hello))));
-        })?;
+    pub fn start(&mut self, hello: Hello, mailbox: Mailbox<Message>) {
+        let Some(peer) = self.peer.clone() else { return };
         self.under_way = true;
-        Ok(())
+        let told = mailbox.clone();
+        let spawned = thread::Builder::new().name("connect".into()).spawn(move || {
+            mailbox.send(Message::Connected(Box::new(ask_for_protection(&peer, &hello))));
+        });
+        if let Err(error) = spawned {
+            // The VM runs on without a secondary, and looks again.
+            let error = anyhow::Error::from(error).context("no thread to look for the secondary");
+            told.send(Message::Connected(Box::new(Err(error))));
+        }
     }
 
     /// An attempt ended.
@@ -61,15 +66,14 @@ impl Connector {
 }
 
 impl LinkThread {
-    pub(super) fn seek_peer(&mut self) -> anyhow::Result<()> {
+    pub(super) fn seek_peer(&mut self) {
         let wanted =
             self.core.phase() == Phase::Unprotected && self.detaching.is_none() && self.failing.is_none();
         if wanted && self.connector.is_due(monotonic_ns()) {
             let hello = self.site.hello(&self.identity, self.core.generation(), Purpose::Protect);
             let hello = Hello { lease_ns: self.site.config.lease_ns(), ..hello };
-            self.connector.start(hello, self.mailbox.clone())?;
+            self.connector.start(hello, self.mailbox.clone());
         }
-        Ok(())
     }
 
     pub(super) fn connected(&mut self, result: anyhow::Result<(Connection, Welcome)>) {

@@ -7,6 +7,7 @@ use hdrhistogram::Histogram;
 
 use super::{messages::Message, orders::Halted, thread::LinkThread};
 use crate::{
+    arbiter::ClaimOutcome,
     commit::Held,
     control::{Board, Role},
     host::clock::monotonic_ns,
@@ -71,8 +72,9 @@ fn claim(thread: &LinkThread, generation: Generation) {
         mailbox.send(Message::Claimed(generation, site.claim(&identity, generation, after.as_deref())));
     });
     if let Err(error) = spawned {
-        // Not to answer is safe: this side holds everything back until it has an answer.
-        tracing::error!(%error, "the arbiter cannot be asked");
+        // It was not asked, so it is asked again.
+        let outcome = ClaimOutcome::Unavailable { reason: format!("no thread to ask it: {error}") };
+        thread.mailbox.send(Message::Claimed(generation, outcome));
     }
 }
 

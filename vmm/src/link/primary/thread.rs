@@ -202,7 +202,7 @@ impl LinkThread {
             }
             self.tell(Event::Tick);
             self.renew_lease();
-            self.seek_peer()?;
+            self.seek_peer();
             self.flush();
             self.report();
         }

@@ -12,7 +12,9 @@ use super::{
     replica::{Report, Task},
     session::LinkThread,
 };
-use crate::{commit::Unreleased, link::connection::Connection, role::secondary::Effect};
+use crate::{
+    arbiter::ClaimOutcome, commit::Unreleased, link::connection::Connection, role::secondary::Effect,
+};
 
 impl LinkThread {
     pub(super) fn carry_out(&mut self, effect: Effect) {
@@ -78,8 +80,9 @@ impl LinkThread {
             reports.send(Report::Claimed(generation, site.claim(&identity, generation, Some(&primary))));
         });
         if let Err(error) = spawned {
-            // Not to answer is safe: this side does not go live without an answer.
-            tracing::error!(%error, "the arbiter cannot be asked");
+            // It was not asked, so it is asked again.
+            let outcome = ClaimOutcome::Unavailable { reason: format!("no thread to ask it: {error}") };
+            self.reports.send(Report::Claimed(generation, outcome));
         }
     }
 

@@ -61,6 +61,7 @@ pub fn serve(site: &Site, listener: &Listener) -> anyhow::Result<Served> {
                 state: State::Listening,
                 events: std::mem::take(&mut status.events),
                 last_loss: status.last_loss.take(),
+                troubles: std::mem::take(&mut status.troubles),
                 ..Default::default()
             };
         });
@@ -75,7 +76,16 @@ pub fn serve(site: &Site, listener: &Listener) -> anyhow::Result<Served> {
         let peer = offer.connection.peer();
         site.board
             .notice(format!("{peer} ({}) is the primary; its state is on the way", offer.hello.software));
-        let session = Session::start(site, offer)?;
+        let session = match Session::start(site, offer) {
+            Ok(session) => session,
+            Err(error) => {
+                // Such as that there are no descriptors left. The primary finds the connection closed, and tries again.
+                site.board.trouble("session", format!("{error:#}"));
+                listener.set_busy(None);
+                continue;
+            }
+        };
+        site.board.well("session");
         match replica::run(site, session)? {
             SessionEnd::Served(served) => return Ok(served),
             SessionEnd::Discarded(reason) => {
