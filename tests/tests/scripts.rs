@@ -147,3 +147,58 @@ fn a_signal_and_standard_input_reach_what_runs_as_root() {
     assert_eq!(status.code(), Some(9), "{status}");
     assert_eq!(fs::metadata(stage.at("target/ended")).unwrap().uid(), USER);
 }
+
+/// A copy of the kernel's recipe with a source of one file, one patch to it, and a compiler that only has a version.
+fn stage_with_kernel(source: &str) -> Stage {
+    let stage = Stage::new();
+    let recipe = stage.at("recipe");
+    fs::create_dir_all(recipe.join("patches")).unwrap();
+    for name in ["build-kernel", "recipe"] {
+        fs::copy(repository("guest-images/linux").join(name), recipe.join(name)).unwrap();
+    }
+    fs::write(recipe.join("kernel.config"), "CONFIG_ONE=y\n").unwrap();
+    let patch = "--- a/file\n+++ b/file\n@@ -1,5 +1,5 @@\n one\n two\n-three\n+THREE\n four\n five\n";
+    fs::write(recipe.join("patches/0001.patch"), patch).unwrap();
+    let tree = stage.at("linux-source");
+    fs::create_dir(&tree).unwrap();
+    fs::write(tree.join("file"), source).unwrap();
+    let mut tar = Command::new("tar");
+    tar.arg("-C").arg(stage.directory.path()).arg("-cf").arg(stage.at("source.tar")).arg("linux-source");
+    assert!(tar.status().unwrap().success());
+    stage.stand_in("dpkg-query", "echo installed");
+    stage.stand_in("ld", "echo linker");
+    stage.stand_in("strip", "touch \"$3\"");
+    // The output directory is what the argument O= names.
+    let made = "mkdir -p \"$out/installed/lib/modules\" && touch \"$out/vmlinux\" && echo CONFIG_ONE=y >\"$out/.config\"";
+    let body = format!("for word; do case $word in O=*) out=${{word#O=}} ;; esac; done\n{made}");
+    stage.stand_in("make", &body);
+    stage
+}
+
+fn build_kernel(stage: &Stage, compiler: &str) -> Output {
+    stage.stand_in("gcc", &format!("echo {compiler}"));
+    let mut command = stage.command(stage.at("recipe/build-kernel"));
+    command.env("FTVMM_LINUX_SOURCE", stage.at("source.tar")).output().unwrap()
+}
+
+#[test]
+fn a_patch_that_nearly_fits_the_kernel_is_refused() {
+    let exact = build_kernel(&stage_with_kernel("one\ntwo\nthree\nfour\nfive\n"), "12");
+    assert!(exact.status.success(), "{}", said(&exact));
+    let near = build_kernel(&stage_with_kernel("another\ntwo\nthree\nfour\nfive\n"), "12");
+    assert!(!near.status.success(), "{}", said(&near));
+    assert!(said(&near).contains("0001.patch does not apply"), "{}", said(&near));
+}
+
+#[test]
+fn kernels_of_two_compilers_are_two() {
+    let stage = stage_with_kernel("one\ntwo\nthree\nfour\nfive\n");
+    let kernels = ["12.2.0", "14.1.0", "12.2.0"].map(|compiler| {
+        let output = build_kernel(&stage, compiler);
+        assert!(output.status.success(), "{}", said(&output));
+        PathBuf::from(String::from_utf8(output.stdout).unwrap().trim_end())
+    });
+    assert!(kernels.iter().all(|kernel| kernel.exists()), "{kernels:?}");
+    assert_ne!(kernels[0], kernels[1]);
+    assert_eq!(kernels[0], kernels[2]);
+}
