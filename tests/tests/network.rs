@@ -1,6 +1,11 @@
 //! An unprotected VM on its network: Debian's own Redis clients against `ftvmm run`.
 
-use std::{process::Command, time::Duration};
+use std::{
+    io::{Read, Write},
+    net::TcpStream,
+    process::Command,
+    time::Duration,
+};
 
 use ftvmm::demo::{
     client::{Connection, Mix},
@@ -53,10 +58,36 @@ fn redis_cli_is_answered() {
             (&["FLUSHALL"], "OK"),
             (&["DBSIZE"], "0"),
             (&["ECHO", "hello"], "hello"),
+            (&["-3", "SET", "three", "1"], "OK"),
+            (&["-3", "MGET", "three", "nobody"], "1"),
         ] {
             assert_eq!(redis_cli(stage, words)?, answer, "{words:?}");
         }
         assert!(redis_cli(stage, &["NONSENSE"])?.contains("ERR"));
+        Ok(())
+    });
+}
+
+#[test]
+fn who_types_quotes_asks_for_version_3_or_sends_too_much_is_answered() {
+    stage::play(1000, |stage| {
+        let _vm = run(stage)?;
+        let say = |request: &[u8], more: usize| -> anyhow::Result<String> {
+            let mut stream = TcpStream::connect_timeout(&guest(), SOON)?;
+            stream.set_read_timeout(Some(SOON))?;
+            stream.set_write_timeout(Some(SOON))?;
+            stream.write_all(request)?;
+            stream.write_all(&vec![b'x'; more])?;
+            let mut reply = String::new();
+            stream.read_to_string(&mut reply)?;
+            Ok(reply)
+        };
+        assert_eq!(say(b"SET k \"a b\"\r\nGET 'k'\r\nQUIT\r\n", 0)?, "+OK\r\n$3\r\na b\r\n+OK\r\n");
+        assert!(say(b"SET k \"a b\r\n", 0)?.contains("unbalanced quotes"));
+        let replies = say(b"HELLO 3\r\nGET nobody\r\nQUIT\r\n", 0)?;
+        assert!(replies.starts_with("%6\r\n") && replies.ends_with("\r\n_\r\n+OK\r\n"), "{replies}");
+        let error = say(b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$1000000\r\n", 1_000_000)?;
+        assert_eq!(error, "-ERR Protocol error: invalid bulk length\r\n");
         Ok(())
     });
 }

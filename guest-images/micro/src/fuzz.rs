@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 
 use crate::kv::KeyValue;
-use crate::resp::{MOST_REPLY_BYTES, MOST_REQUEST_BYTES, Reply, parse};
+use crate::resp::{MOST_REPLY_BYTES, MOST_REQUEST_BYTES, Protocol, Reply, parse};
 use crate::server::{After, Occasion, Service};
 
 /// Memory of the store under test: small, so that it fills up.
@@ -16,18 +16,18 @@ const STORE_BYTES: usize = 64 * 1024;
 pub fn resp(data: &[u8]) {
     let mut kv = KeyValue::new(STORE_BYTES).expect("the host has memory");
     let mut rest = data;
-    let mut buffer = Vec::new();
+    let (mut buffer, mut words, mut protocol) = (Vec::new(), Vec::new(), Protocol::default());
     let mut commands = 0;
     loop {
-        let Ok(Some((request, bytes))) = parse(rest) else {
-            assert!(rest.len() < MOST_REQUEST_BYTES || parse(rest).is_err());
+        let Ok(Some((request, bytes))) = parse(rest, &mut words) else {
+            assert!(rest.len() < MOST_REQUEST_BYTES || parse(rest, &mut words).is_err());
             return;
         };
         assert!(bytes > 0 && bytes <= MOST_REQUEST_BYTES);
         let now_ns = commands * 1_000_000;
         let occasion = Occasion { now_ns, wall_ns: now_ns, clients: 1, commands };
         buffer.clear();
-        let after = kv.execute(request, &occasion, &mut Reply::to(&mut buffer));
+        let after = kv.execute(request, &occasion, &mut Reply::to(&mut buffer, &mut protocol));
         assert!(buffer.len() <= MOST_REPLY_BYTES);
         assert!(buffer.is_empty() || buffer.ends_with(b"\r\n"));
         assert!(kv.store().used_bytes() <= kv.store().limit_bytes());

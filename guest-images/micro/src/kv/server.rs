@@ -45,7 +45,7 @@ pub(super) fn info(kv: &mut KeyValue, _: Arguments, reply: &mut Reply) {
     if !store.is_empty() {
         text += &format!("db0:keys={},expires=0,avg_ttl=0\r\n", store.len());
     }
-    reply.bulk(text.as_bytes());
+    reply.text(&text);
 }
 
 pub(super) fn config(kv: &mut KeyValue, arguments: Arguments, reply: &mut Reply) {

@@ -1,25 +1,31 @@
 //! Tests of the commands, by the bytes a client sees.
 
 use super::*;
-use crate::resp::{MOST_REPLY_BYTES, parse};
+use crate::resp::{MOST_REPLY_BYTES, Protocol, parse};
 
 /// The service, and a client that types inline commands.
 struct Client {
     kv: KeyValue,
     now_ns: u64,
+    protocol: Protocol,
 }
 
 impl Client {
     fn new() -> Self {
-        Self { kv: KeyValue::new(1 << 20).expect("the host has memory"), now_ns: 0 }
+        Self {
+            kv: KeyValue::new(1 << 20).expect("the host has memory"),
+            now_ns: 0,
+            protocol: Protocol::default(),
+        }
     }
 
     fn ask_bytes(&mut self, request: &[u8]) -> String {
-        let (request, _) = parse(request).expect("a valid request").expect("a whole request");
+        let mut words = Vec::new();
+        let (request, _) = parse(request, &mut words).expect("a valid request").expect("a whole request");
         let wall_ns = 1_700_000_000_123_456_789;
         let occasion = Occasion { now_ns: self.now_ns, wall_ns, clients: 1, commands: 7 };
         let mut buffer = Vec::new();
-        self.kv.execute(request, &occasion, &mut Reply::to(&mut buffer));
+        self.kv.execute(request, &occasion, &mut Reply::to(&mut buffer, &mut self.protocol));
         assert!(buffer.len() <= MOST_REPLY_BYTES);
         String::from_utf8_lossy(&buffer).into_owned()
     }
@@ -112,7 +118,13 @@ fn errors_clients_look_at() {
     client.expect("GET", "-ERR wrong number of arguments for 'get' command");
     client.expect("mset a 1 b", "-ERR wrong number of arguments for 'mset' command");
     client.expect("FOO a b", "-ERR unknown command 'FOO', with args beginning with: 'a' 'b' ");
-    client.expect("HELLO 3", "-NOPROTO unsupported protocol version");
+    client.expect("HELLO 4", "-NOPROTO unsupported protocol version");
+    client.expect("HELLO x", "-ERR Protocol version is not an integer or out of range");
+    client.expect("HELLO 3 FOO", "-ERR Syntax error in HELLO option 'FOO'");
+    client.expect("HELLO 3 SETNAME", "-ERR Syntax error in HELLO option 'SETNAME'");
+    let refused = "-WRONGPASS invalid username-password pair or user is disabled.";
+    client.expect("HELLO 3 AUTH me secret", refused);
+    client.expect("GET nobody", "$-1");
     client.expect("SELECT 0", "+OK");
     client.expect("SELECT 1", "-ERR DB index is out of range");
     client.expect("CLIENT FOO", "-ERR unknown subcommand 'FOO'. Try CLIENT HELP.");
@@ -133,9 +145,26 @@ fn what_clients_ask_at_start() {
     client.expect("CLIENT SETINFO LIB-NAME x", "+OK");
     client.expect("TIME", "*2\r\n$10\r\n1700000000\r\n$6\r\n123456");
     client.expect("QUIT", "+OK");
-    assert!(client.ask("HELLO 2").starts_with("*10\r\n$6\r\nserver\r\n"));
+    assert!(client.ask("HELLO 2").starts_with("*12\r\n$6\r\nserver\r\n"));
     assert!(client.ask("INFO").contains("\r\nconnected_clients:1\r\n"));
     assert_eq!(client.ask(""), "");
+}
+
+#[test]
+fn a_client_that_asks_for_version_3_is_answered_in_it_until_it_resets() {
+    let mut client = Client::new();
+    let hello = client.ask("HELLO 3 AUTH default any SETNAME me");
+    assert!(hello.starts_with("%6\r\n$6\r\nserver\r\n") && hello.contains("proto\r\n:3\r\n"), "{hello}");
+    client.expect("GET nobody", "_");
+    client.expect("SET k v", "+OK");
+    client.expect("MGET k nobody", "*2\r\n$1\r\nv\r\n_");
+    client.expect("CLIENT GETNAME", "_");
+    client.expect("CONFIG GET appendonly", "%1\r\n$10\r\nappendonly\r\n$2\r\nno");
+    client.expect("COMMAND DOCS", "%0");
+    assert!(client.ask("INFO").contains("\r\ntxt:# Server\r\n"));
+    assert!(client.ask("HELLO").starts_with("%6\r\n"));
+    client.expect("RESET", "+RESET");
+    client.expect("GET nobody", "$-1");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
-use crate::resp::{Reply, parse};
+use crate::resp::{Protocol, Reply, parse};
 use crate::server::{After, Occasion, Service};
 use crate::test_random::Random;
 
@@ -76,9 +76,14 @@ impl Lab {
     /// Begins a request; the reply comes to `replies`.
     fn begin(&mut self, client: usize, line: &str) {
         let bytes = format!("{line}\r\n").into_bytes();
-        let (request, _) = parse(&bytes).unwrap().unwrap();
+        let mut words = Vec::new();
+        let (request, _) = parse(&bytes, &mut words).unwrap().unwrap();
         let mut reply = Vec::new();
-        match self.ledger.execute(request, &Occasion::default(), &mut Reply::to(&mut reply)) {
+        match self.ledger.execute(
+            request,
+            &Occasion::default(),
+            &mut Reply::to(&mut reply, &mut Protocol::default()),
+        ) {
             After::Wait(wait) => {
                 assert!(reply.is_empty());
                 self.waiting.push((client, wait));
@@ -100,7 +105,7 @@ impl Lab {
         self.disk.end(at, &mut self.ledger);
         for (client, wait) in std::mem::take(&mut self.waiting) {
             let mut reply = Vec::new();
-            if self.ledger.finish(&wait, &mut Reply::to(&mut reply)) {
+            if self.ledger.finish(&wait, &mut Reply::to(&mut reply, &mut Protocol::default())) {
                 self.replies.push((client, text(&reply)));
             } else {
                 self.waiting.push((client, wait));

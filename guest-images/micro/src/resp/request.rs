@@ -1,8 +1,13 @@
 //! The incremental request parser.
 //!
 //! It looks at the bytes received so far and either finds a whole request, or that more bytes are needed, or an error
-//! after which the connection cannot go on. Nothing is kept between calls and nothing is allocated: arguments are
-//! slices of the input.
+//! after which the connection cannot go on. Nothing is kept between calls. Arguments are slices of the input, or, of an
+//! inline request, of what its words were written to.
+
+use alloc::vec::Vec;
+use core::fmt::Write;
+
+use super::inline;
 
 /// Most arguments of a request, its command included.
 pub const MOST_ARGUMENTS: usize = 1024;
@@ -24,6 +29,8 @@ pub enum ProtocolError {
     LineTooLong,
     /// The arguments are too long together.
     RequestTooLong,
+    /// Quotes of an inline request that do not match, or do not end a word.
+    Quotes,
 }
 
 impl ProtocolError {
@@ -35,16 +42,16 @@ impl ProtocolError {
             Self::NotBulk(_) => "ERR Protocol error: expected '$' at the start of an argument",
             Self::LineTooLong => "ERR Protocol error: too big inline request",
             Self::RequestTooLong => "ERR Protocol error: request exceeds 64 KiB",
+            Self::Quotes => "ERR Protocol error: unbalanced quotes in request",
         }
     }
 }
 
-/// A whole request; `'a` is the input's lifetime.
+/// A whole request; `'a` is the lifetime of the input and of the words of an inline request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Request<'a> {
-    /// What follows the count, checked: inline words or bulk strings.
+    /// Bulk strings, checked.
     body: &'a [u8],
-    inline: bool,
     count: usize,
 }
 
@@ -56,7 +63,7 @@ impl<'a> Request<'a> {
 
     /// The arguments in order, the command first.
     pub fn arguments(&self) -> Arguments<'a> {
-        Arguments { rest: self.body, inline: self.inline, left: self.count }
+        Arguments { rest: self.body, left: self.count }
     }
 }
 
@@ -64,7 +71,6 @@ impl<'a> Request<'a> {
 #[derive(Clone)]
 pub struct Arguments<'a> {
     rest: &'a [u8],
-    inline: bool,
     left: usize,
 }
 
@@ -73,7 +79,7 @@ impl<'a> Iterator for Arguments<'a> {
 
     fn next(&mut self) -> Option<&'a [u8]> {
         self.left = self.left.checked_sub(1)?;
-        let (argument, rest) = if self.inline { word(self.rest)? } else { bulk(self.rest).ok()?? };
+        let (argument, rest) = bulk(self.rest).ok()??;
         self.rest = rest;
         Some(argument)
     }
@@ -85,12 +91,16 @@ impl<'a> Iterator for Arguments<'a> {
 
 impl ExactSizeIterator for Arguments<'_> {}
 
-/// Parses the request at the start of `input`: the request and the bytes it takes, or `None` when more are needed.
+/// Parses the request at the start of `input`: the request and the bytes it takes, or `None` when more are needed. The words
+/// of an inline request go to `words`, which then has a few bytes for each besides.
 ///
 /// # Errors
 /// A [`ProtocolError`] when no further input makes a request of it.
-pub fn parse(input: &[u8]) -> Result<Option<(Request<'_>, usize)>, ProtocolError> {
-    let found = if input.first() == Some(&b'*') { parse_array(input)? } else { parse_inline(input)? };
+pub fn parse<'a>(
+    input: &'a [u8],
+    words: &'a mut Vec<u8>,
+) -> Result<Option<(Request<'a>, usize)>, ProtocolError> {
+    let found = if input.first() == Some(&b'*') { parse_array(input)? } else { parse_inline(input, words)? };
     match found {
         Some((_, bytes)) if bytes > MOST_REQUEST_BYTES => Err(ProtocolError::RequestTooLong),
         None if input.len() >= MOST_REQUEST_BYTES => Err(ProtocolError::RequestTooLong),
@@ -114,35 +124,32 @@ fn parse_array(input: &[u8]) -> Result<Option<(Request<'_>, usize)>, ProtocolErr
         };
         rest = after;
     }
-    Ok(Some((Request { body, inline: false, count }, input.len() - rest.len())))
+    Ok(Some((Request { body, count }, input.len() - rest.len())))
 }
 
-fn parse_inline(input: &[u8]) -> Result<Option<(Request<'_>, usize)>, ProtocolError> {
+fn parse_inline<'a>(
+    input: &[u8],
+    words: &'a mut Vec<u8>,
+) -> Result<Option<(Request<'a>, usize)>, ProtocolError> {
     let Some(end) = input.iter().take(MOST_LINE_BYTES).position(|&byte| byte == b'\n') else {
         return if input.len() < MOST_LINE_BYTES { Ok(None) } else { Err(ProtocolError::LineTooLong) };
     };
-    let body = &input[..end];
-    let mut count = 0;
-    let mut rest = body;
-    while let Some((_, after)) = word(rest) {
-        count += 1;
-        rest = after;
-    }
-    if count > MOST_ARGUMENTS {
-        return Err(ProtocolError::ArgumentCount);
-    }
-    Ok(Some((Request { body, inline: true, count }, end + 1)))
+    let count = inline::split(&input[..end], words)?;
+    Ok(Some((Request { body: words, count }, end + 1)))
+}
+
+/// Writes `word` as a bulk string.
+pub(super) fn push_bulk(word: &[u8], words: &mut Vec<u8>) {
+    let mut length = alloc::string::String::new();
+    // Writing to a string does not fail.
+    let _ = write!(length, "${}\r\n", word.len());
+    words.extend_from_slice(length.as_bytes());
+    words.extend_from_slice(word);
+    words.extend_from_slice(b"\r\n");
 }
 
 /// A piece of the input, and what follows it.
 type Piece<'a> = (&'a [u8], &'a [u8]);
-
-/// The next word of an inline request, and what follows it.
-fn word(input: &[u8]) -> Option<Piece<'_>> {
-    let input = input.trim_ascii_start();
-    let end = input.iter().position(u8::is_ascii_whitespace).unwrap_or(input.len());
-    (end > 0).then(|| input.split_at(end))
-}
 
 /// The bulk string at the start of `input` and what follows it; `None` when it is not all there.
 fn bulk(input: &[u8]) -> Result<Option<Piece<'_>>, ProtocolError> {
@@ -177,10 +184,11 @@ fn length_line(input: &[u8], error: ProtocolError) -> Result<Option<(i64, &[u8])
 mod tests {
     use super::*;
 
-    fn arguments(input: &[u8]) -> (Vec<&[u8]>, usize) {
-        let (request, bytes) = parse(input).unwrap().unwrap();
+    fn arguments(input: &[u8]) -> (Vec<Vec<u8>>, usize) {
+        let mut words = Vec::new();
+        let (request, bytes) = parse(input, &mut words).unwrap().unwrap();
         assert_eq!(request.arguments().count(), request.count());
-        (request.arguments().collect(), bytes)
+        (request.arguments().map(<[u8]>::to_vec).collect(), bytes)
     }
 
     #[test]
@@ -193,7 +201,8 @@ mod tests {
 
     #[test]
     fn parses_inline_words() {
-        assert_eq!(arguments(b"  PING \t x\r\nrest"), (vec![&b"PING"[..], b"x"], 12));
+        assert_eq!(arguments(b"  PING \t x\r\nrest"), (vec![b"PING".to_vec(), b"x".to_vec()], 12));
+        assert_eq!(arguments(b"ECHO \"a b\"\r\n"), (vec![b"ECHO".to_vec(), b"a b".to_vec()], 12));
         assert_eq!(arguments(b"PING\n").0, [b"PING"]);
         assert_eq!(arguments(b"\r\n"), (vec![], 2));
         assert_eq!(arguments(b"*0\r\n"), (vec![], 4));
@@ -204,7 +213,7 @@ mod tests {
     fn every_prefix_of_a_request_wants_more() {
         for input in [&b"*2\r\n$4\r\nECHO\r\n$12\r\nhello, world\r\n"[..], b"SET key value\r\n"] {
             for length in 0..input.len() {
-                assert_eq!(parse(&input[..length]), Ok(None), "{length} bytes of {input:?}");
+                assert_eq!(parse(&input[..length], &mut Vec::new()), Ok(None), "{length} bytes of {input:?}");
             }
             assert_eq!(arguments(input).1, input.len());
         }
@@ -212,7 +221,7 @@ mod tests {
 
     #[test]
     fn refuses_what_cannot_become_a_request() {
-        let error = |input: &[u8]| parse(input).unwrap_err();
+        let error = |input: &[u8]| parse(input, &mut Vec::new()).unwrap_err();
         assert_eq!(error(b"*x\r\n"), ProtocolError::ArgumentCount);
         assert_eq!(error(b"*1025\r\n"), ProtocolError::ArgumentCount);
         assert_eq!(error(b"*99999999999999999999\r\n"), ProtocolError::ArgumentCount);
@@ -229,8 +238,8 @@ mod tests {
         let mut input = b"*2\r\n$40000\r\n".to_vec();
         input.resize(MOST_REQUEST_BYTES - 1, b'x');
         input[40_012..40_022].copy_from_slice(b"\r\n$40000\r\n");
-        assert_eq!(parse(&input), Ok(None));
+        assert_eq!(parse(&input, &mut Vec::new()), Ok(None));
         input.push(b'x');
-        assert_eq!(parse(&input), Err(ProtocolError::RequestTooLong));
+        assert_eq!(parse(&input, &mut Vec::new()), Err(ProtocolError::RequestTooLong));
     }
 }

@@ -114,9 +114,13 @@ impl<S: Service> Server<S> {
         let mut occasion = Occasion { now_ns, wall_ns, clients: self.clients, commands: self.commands };
         for (handle, connection) in &mut self.connections {
             let socket = self.sockets.get_mut::<tcp::Socket>(*handle);
-            if matches!(socket.state(), tcp::State::Established | tcp::State::CloseWait) {
-                socket.set_timeout(Some(TIMEOUT));
-                connection.serve(socket, &mut self.service, &mut occasion);
+            match socket.state() {
+                tcp::State::Established | tcp::State::CloseWait => {
+                    socket.set_timeout(Some(TIMEOUT));
+                    connection.serve(socket, &mut self.service, &mut occasion);
+                }
+                tcp::State::FinWait1 | tcp::State::FinWait2 => connection.linger(socket, now_ns),
+                _ => {}
             }
         }
         self.commands = occasion.commands;

@@ -177,6 +177,68 @@ fn closes_after_quit_and_after_a_protocol_error() {
     }
 }
 
+/// Sends `request` and then more, until `bytes` are sent; what the server said meanwhile.
+fn send_much(lab: &mut Lab<KeyValue>, client: SocketHandle, request: &[u8], bytes: usize) -> Vec<u8> {
+    let mut replies = lab.ask(client, request);
+    let mut sent = 0;
+    for _ in 0..bytes {
+        sent += lab.socket(client).send_slice(&[b'x'; 1024]).expect("the server is still there");
+        lab.step(1, false);
+        replies.extend(lab.read(client));
+        if sent >= bytes {
+            break;
+        }
+    }
+    assert!(sent >= bytes, "the client is left to block after {sent} bytes");
+    lab.run(20);
+    replies.extend(lab.read(client));
+    replies
+}
+
+#[test]
+fn a_client_whose_request_is_too_large_can_send_it_all_and_read_its_error() {
+    let mut lab = Lab::new();
+    for (request, reply) in [
+        (&b"*2\r\n$3\r\nGET\r\n$1000000\r\n"[..], "-ERR Protocol error: invalid bulk length\r\n"),
+        (b"*2\r\n$40000\r\n", "-ERR Protocol error: expected '$' at the start of an argument\r\n"),
+        (b"GET ", "-ERR Protocol error: too big inline request\r\n"),
+    ] {
+        let client = lab.connect();
+        lab.run(10);
+        let said = send_much(&mut lab, client, request, 300_000);
+        assert_eq!(String::from_utf8_lossy(&said), reply);
+        assert!(!lab.socket(client).may_recv(), "closed by the server");
+        lab.socket(client).close();
+        lab.run(4);
+        assert_eq!(lab.server.clients, 0);
+    }
+}
+
+#[test]
+fn a_client_that_does_not_close_its_side_loses_its_place() {
+    let mut lab = Lab::new();
+    let client = lab.connect();
+    lab.run(10);
+    assert_eq!(lab.ask(client, b"QUIT\r\n"), b"+OK\r\n");
+    assert_eq!(lab.server.clients, 1);
+    (0..60).for_each(|_| lab.step(1000, false));
+    assert_eq!(lab.server.clients, 0);
+}
+
+#[test]
+fn a_client_has_its_protocol_and_the_next_one_in_its_place_begins_anew() {
+    let mut lab = Lab::new();
+    for _ in 0..lab.server.most_connections() + 1 {
+        let client = lab.connect();
+        lab.run(10);
+        assert_eq!(lab.ask(client, b"GET nobody\r\n"), b"$-1\r\n");
+        assert!(lab.ask(client, b"HELLO 3\r\n").starts_with(b"%6\r\n"));
+        assert_eq!(lab.ask(client, b"GET \"no body\"\r\n"), b"_\r\n");
+        lab.socket(client).close();
+        lab.run(4);
+    }
+}
+
 #[test]
 fn a_client_that_takes_no_replies_holds_up_only_itself() {
     let mut lab = Lab::new();
