@@ -7,7 +7,7 @@ use clap::Args;
 use serde_json::Value;
 
 use crate::{
-    control::{DiskReport, Request, Status, Takeover, peer_address, request},
+    control::{ConsoleReport, DiskReport, Request, Status, Takeover, peer_address, request},
     machine::ExitCounts,
 };
 
@@ -116,6 +116,10 @@ fn describe_status(status: &Status) -> String {
     let exits = status.exits.total();
     lines.extend((exits > 0).then(|| row("exits", format!("{exits}: {}", nonzero(&status.exits)))));
     lines.extend(status.disks.iter().enumerate().map(|(index, disk)| describe_disk(index, disk)));
+    let ConsoleReport { target, dropped_bytes } = &status.console;
+    let dropped =
+        if *dropped_bytes == 0 { String::new() } else { format!(", {dropped_bytes} bytes dropped") };
+    lines.push(row("console", format!("{target}{dropped}")));
     lines.extend(status.last_loss.iter().map(|loss| row("last loss", loss)));
     lines.extend(
         status

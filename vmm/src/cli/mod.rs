@@ -2,6 +2,7 @@
 
 mod arbiter;
 mod config;
+mod console;
 mod control;
 mod demo;
 mod doctor;
@@ -80,6 +81,7 @@ enum Command {
     /// The VM runs unprotected in between.
     MigrateSecondary(control::Destination),
     Arbiter(arbiter::Arbiter),
+    Console(console::Console),
     Demo(demo::Demo),
     Doctor(doctor::Doctor),
 }
@@ -110,6 +112,7 @@ impl Cli {
             Command::TurnOff(target) => target.command(&Request::TurnOff),
             Command::MigrateSecondary(destination) => destination.migrate(),
             Command::Arbiter(arbiter) => arbiter.execute(),
+            Command::Console(console) => console.execute(),
             Command::Demo(demo) => demo.execute(),
             Command::Doctor(doctor) => doctor.execute(),
         }

@@ -56,12 +56,18 @@ impl FtOptions {
         }
     }
 
-    fn site(&self, inbox: Arc<Inbox>, outlets: Outlets, stop: StopSwitch) -> anyhow::Result<Site> {
+    fn site(
+        &self,
+        inbox: Arc<Inbox>,
+        outlets: Outlets,
+        stop: StopSwitch,
+        board: Board,
+    ) -> anyhow::Result<Site> {
         Ok(Site {
             config: self.config(),
             arbiter: Arc::new(FileArbiter::open(&self.arbiter)?),
             holder: Arc::new(Holder::this_process()?),
-            board: Board::default(),
+            board,
             inbox,
             outlets,
             stop,
@@ -102,8 +108,9 @@ impl Primary {
         shutdown::survive_surroundings();
         let inbox = Arc::new(Inbox::default());
         let stop = StopSwitch::default();
-        let outlets = self.vm.outlets(Use::Pair, &inbox, &stop)?;
-        let site = self.ft.site(inbox, outlets, stop)?;
+        let board = Board::default();
+        let outlets = self.vm.outlets(Use::Pair, &inbox, &stop, &board)?;
+        let site = self.ft.site(inbox, outlets, stop, board)?;
         site.board.update(|status| (status.role, status.state) = (Role::Primary, State::Starting));
         let _control = self.ft.serve_control(&site.board)?;
         let host = Host::open()?;
@@ -118,7 +125,7 @@ impl Primary {
         shutdown::on_signal(&site.stop, &site.inbox)?;
         let console = site.outlets.console.clone();
         let ended = primary::run(site, identity, &mut machine, Origin::Started(permission), Some(self.peer));
-        console.flush();
+        console.close();
         Ok(exit::of_machine(ended?))
     }
 }
@@ -160,9 +167,11 @@ impl Secondary {
         shutdown::survive_surroundings();
         let inbox = Arc::new(Inbox::default());
         let stop = StopSwitch::default();
+        inbox.be_deaf();
+        let board = Board::default();
         let disks = Disks::open(&self.disks, Use::Pair, false, &inbox, &stop)?;
-        let outlets = open_outlets(self.net.as_ref(), &self.console, disks, &inbox)?;
-        let site = self.ft.site(inbox, outlets, stop)?;
+        let outlets = open_outlets(self.net.as_ref(), &self.console, disks, &inbox, &board)?;
+        let site = self.ft.site(inbox, outlets, stop, board)?;
         let _control = self.ft.serve_control(&site.board)?;
         shutdown::on_signal(&site.stop, &site.inbox)?;
         let listener = Listener::start(&self.listen, &site)?;
@@ -170,7 +179,7 @@ impl Secondary {
         let _ = writeln!(std::io::stdout(), "listening on {}", listener.address());
         let console = site.outlets.console.clone();
         let ended = follow(site, &listener);
-        console.flush();
+        console.close();
         Ok(exit::of_machine(ended?))
     }
 }

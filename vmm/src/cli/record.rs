@@ -49,8 +49,8 @@ impl Record {
         shutdown::survive_surroundings();
         let inbox = Arc::new(Inbox::default());
         let stop = StopSwitch::default();
-        let outlets = self.vm.outlets(Use::Alone, &inbox, &stop)?;
         let board = Board::default();
+        let outlets = self.vm.outlets(Use::Alone, &inbox, &stop, &board)?;
         let _control = self.control.map(|path| Server::start(&path, board.clone())).transpose()?;
         let wall_base_ns = clock::wall_ns();
         let host = Host::open()?;
@@ -70,7 +70,7 @@ impl Record {
         let _reader = outlets.tap.clone().map(|tap| TapReader::start(tap, inbox.clone())).transpose()?;
         let input = Input { inbox, clock: VirtualClock::starting_at(0), stop };
         let ended = live::run(&mut machine, &input, &mut Observed::new(&mut recording, board));
-        outlets.console.flush();
+        outlets.console.close();
         let ended = ended?;
         recording.finish(&mut machine)?;
         Ok(exit::of_machine(ended))

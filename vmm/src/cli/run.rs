@@ -34,8 +34,8 @@ impl Run {
         shutdown::survive_surroundings();
         let inbox = Arc::new(Inbox::default());
         let stop = StopSwitch::default();
-        let outlets = self.vm.outlets(Use::Alone, &inbox, &stop)?;
         let board = Board::default();
+        let outlets = self.vm.outlets(Use::Alone, &inbox, &stop, &board)?;
         let _control = self.control.map(|path| Server::start(&path, board.clone())).transpose()?;
         let host = Host::open()?;
         let mut machine = self.vm.boot(&host, self.vm.cpu(&host)?, clock::wall_ns(), &outlets.disks)?;
@@ -45,7 +45,7 @@ impl Run {
         let console = outlets.console.clone();
         let mut witness = Unprotected(outlets);
         let ended = live::run(&mut machine, &input, &mut Observed::new(&mut witness, board));
-        console.flush();
+        console.close();
         Ok(exit::of_machine(ended?))
     }
 }

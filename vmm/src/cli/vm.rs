@@ -2,13 +2,13 @@
 
 use std::{path::PathBuf, str::FromStr, sync::Arc};
 
-use anyhow::{Context, bail};
 use clap::Args;
 use devices::PlatformConfig;
 use ftlog::{NetShape, Shape};
 
 use crate::{
     boot::Image,
+    control::Board,
     disk::{self, DiskOption, Disks, Use},
     host::{
         Outlets,
@@ -60,7 +60,8 @@ pub struct VmOptions {
     /// same file, on storage that both hosts reach
     #[arg(long = "disk", value_name = "path=FILE[,mode=MODE][,readonly]")]
     pub disks: Vec<DiskOption>,
-    /// Where the serial console goes: stdio, file=FILE (appended), or unix=SOCKET
+    /// Where the serial console goes: stdio (a terminal is made raw; Ctrl-] . ends), file=FILE (appended), or unix=SOCKET
+    /// (see ftvmm console)
     #[arg(long, value_name = "TARGET", default_value = "stdio")]
     pub console: ConsoleTarget,
     /// Read options of this command from a TOML file, by the names of the flags: memory = 128, net = "tap=vm0", disk = ["path=/a.img"]. Flags
@@ -138,10 +139,16 @@ impl VmOptions {
         Ok(Machine::boot(host, cpu, self.memory, &devices, &image, &self.cmdline)?)
     }
 
-    /// The ways out of the guest; console input and the answers of disks go to `inbox`.
-    pub fn outlets(&self, usage: Use, inbox: &Arc<Inbox>, stop: &StopSwitch) -> anyhow::Result<Outlets> {
+    /// The ways out of the guest; console input and the answers of disks go to `inbox`, troubles to `board`.
+    pub fn outlets(
+        &self,
+        usage: Use,
+        inbox: &Arc<Inbox>,
+        stop: &StopSwitch,
+        board: &Board,
+    ) -> anyhow::Result<Outlets> {
         let disks = Disks::open(&self.disks, usage, true, inbox, stop)?;
-        open_outlets(self.net.as_ref(), &self.console, disks, inbox)
+        open_outlets(self.net.as_ref(), &self.console, disks, inbox, board)
     }
 }
 
@@ -151,15 +158,10 @@ pub fn open_outlets(
     console: &ConsoleTarget,
     disks: Disks,
     inbox: &Arc<Inbox>,
+    board: &Board,
 ) -> anyhow::Result<Outlets> {
     let tap = net.map(|net| Tap::open(&net.tap)).transpose()?.map(Arc::new);
-    if let ConsoleTarget::Unix(path) = console
-        && path.exists()
-    {
-        bail!("the console socket {} exists already; remove it or choose another", path.display());
-    }
-    let console =
-        Console::open(console, inbox.clone()).with_context(|| format!("cannot open console {console:?}"))?;
+    let console = Console::open(console, inbox.clone(), board)?;
     Ok(Outlets { tap, console, disks: Arc::new(disks) })
 }
 

@@ -5,6 +5,7 @@ mod board;
 mod client;
 mod request;
 mod server;
+mod session;
 mod status;
 mod trouble;
 
@@ -13,5 +14,7 @@ pub use board::Board;
 pub use client::request;
 pub use request::{Pending, Request};
 pub use server::Server;
-pub use status::{CommitDelay, DiskReport, Notice, ResyncReport, Role, State, Status, Takeover};
+pub use status::{
+    CommitDelay, ConsoleReport, DiskReport, Notice, ResyncReport, Role, State, Status, Takeover,
+};
 pub use trouble::Trouble;

@@ -1,8 +1,10 @@
 //! Requests, and the promise to answer each.
 
 use crossbeam_channel::Sender;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de::Error};
 use serde_json::{Value, json};
+
+use super::peer_address;
 
 /// A line that a client writes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -13,6 +15,7 @@ pub enum Request {
     /// Take `to` (HOST:PORT) as the peer and seed a secondary there.
     Protect {
         /// The secondary's listener.
+        #[serde(deserialize_with = "peer")]
         to: String,
     },
     /// Fail on purpose, so that the secondary takes over; answered with the takeover.
@@ -28,8 +31,13 @@ pub enum Request {
     /// Let go of the secondary and seed another one at `to`.
     MigrateSecondary {
         /// The new secondary's listener.
+        #[serde(deserialize_with = "peer")]
         to: String,
     },
+}
+
+fn peer<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    peer_address(&String::deserialize(deserializer)?).map_err(Error::custom)
 }
 
 /// A request that waits for its answer. Dropping it answers that nothing came of it.

@@ -1,76 +1,122 @@
 //! The listening end of the control socket.
+//!
+//! One thread, which is there before the VM is, serves all clients and waits for none: a process that can start no thread
+//! more, or whose clients say nothing, still tells its status.
 
 use std::{
-    io::{BufRead, BufReader, Read, Write},
-    os::unix::net::{UnixListener, UnixStream},
-    path::{Path, PathBuf},
-    thread,
-    time::Duration,
+    io,
+    os::unix::net::UnixListener,
+    path::Path,
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
 };
 
 use anyhow::Context;
-use crossbeam_channel::bounded;
-use serde_json::{Value, json};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use super::{Board, Pending, Request};
+use super::{Board, session::Session};
+use crate::host::{bell::Bell, door::Door, socket::OwnSocket};
 
-/// A request is one short line.
-const MAX_LINE: u64 = 4096;
-/// A client that says nothing is not waited for.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// Clients at one time. One more takes the place of the one that has said nothing for longest.
+const MAX_CLIENTS: usize = 16;
+/// Commands that may wait for what comes of them, so that there is always room for `status`.
+const MAX_COMMANDS: usize = 8;
+/// How often commands are looked at that wait for what comes of them.
+const AGAIN: Duration = Duration::from_millis(10);
+/// How long an end waits for clients to take their answers.
+const LAST_ANSWERS: Duration = Duration::from_secs(1);
 
-/// Answers at the socket until the process ends; the socket is removed when this is dropped.
+/// Answers at the socket until it is dropped; then the socket is gone.
 pub struct Server {
-    path: PathBuf,
+    socket: OwnSocket,
+    end: Bell,
+    thread: Option<JoinHandle<()>>,
 }
 
 impl Server {
-    /// Listens at `path`. A socket that a dead process left behind is replaced.
+    /// Listens at `path`, where only this user may connect. See [`OwnSocket::listen`] for what may be there before.
     pub fn start(path: &Path, board: Board) -> anyhow::Result<Self> {
-        if path.exists() && UnixStream::connect(path).is_err() {
-            std::fs::remove_file(path).with_context(|| format!("cannot replace {}", path.display()))?;
-        }
-        let listener = UnixListener::bind(path)
-            .with_context(|| format!("cannot listen at the control socket {}", path.display()))?;
-        thread::Builder::new().name("control".into()).spawn(move || {
-            for stream in listener.incoming().flatten() {
-                let board = board.clone();
-                let served = thread::Builder::new().name("control-client".into()).spawn(move || {
-                    if let Err(error) = serve(&stream, &board) {
-                        tracing::debug!(%error, "control client");
-                    }
-                });
-                if let Err(error) = served {
-                    tracing::warn!(%error, "a control client is turned away");
-                }
-            }
-        })?;
-        Ok(Self { path: path.to_owned() })
+        let (listener, socket) =
+            OwnSocket::listen(path).with_context(|| format!("no control socket at {}", path.display()))?;
+        let door = Door::new(listener, "control socket", board.clone())?;
+        let end = Bell::new()?;
+        let clients = Clients { door, sessions: Vec::new(), board, end: end.clone() };
+        let thread = thread::Builder::new().name("control".into()).spawn(move || clients.run())?;
+        Ok(Self { socket, end, thread: Some(thread) })
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.path);
+        self.socket.remove();
+        // The answers that are there still reach their clients.
+        self.end.ring();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
     }
 }
 
-fn serve(mut stream: &UnixStream, board: &Board) -> anyhow::Result<()> {
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
-    let mut line = String::new();
-    BufReader::new(stream.take(MAX_LINE)).read_line(&mut line)?;
-    let answer = match serde_json::from_str(&line) {
-        Ok(Request::Status) => json!({ "ok": board.snapshot() }),
-        Ok(request) => ask(request, board),
-        Err(error) => json!({ "error": format!("not a request: {error}") }),
-    };
-    writeln!(stream, "{answer}")?;
-    Ok(())
+struct Clients {
+    door: Door<UnixListener>,
+    sessions: Vec<Session>,
+    board: Board,
+    end: Bell,
 }
 
-fn ask(request: Request, board: &Board) -> Value {
-    let (sender, receiver) = bounded(1);
-    board.dispatch(Pending::new(request, sender));
-    receiver.recv().unwrap_or_else(|_| json!({ "error": "the process ended before it was done" }))
+impl Clients {
+    fn run(mut self) {
+        while !self.end.silence() {
+            self.wait(None);
+            while let Some(stream) = self.door.accept() {
+                self.let_in(Session::new(stream));
+            }
+            self.serve();
+        }
+        let until = Instant::now() + LAST_ANSWERS;
+        self.serve();
+        self.sessions.retain(Session::is_answered);
+        while !self.sessions.is_empty() && Instant::now() < until {
+            self.wait(Some(AGAIN));
+            self.serve();
+        }
+    }
+
+    /// Waits until somebody can be served.
+    fn wait(&self, at_most: Option<Duration>) {
+        let commands = self.sessions.iter().any(Session::waits).then_some(AGAIN);
+        let patience = self.sessions.iter().filter_map(Session::patience);
+        let patience = patience.chain(self.door.patience()).chain(commands).chain(at_most).min();
+        let patience = patience.and_then(|patience| Timespec::try_from(patience).ok());
+        let mut watched = Vec::new();
+        if at_most.is_none() {
+            watched.push(PollFd::new(&self.end, PollFlags::IN));
+            watched.extend(self.door.interest().map(|door| PollFd::from_borrowed_fd(door, PollFlags::IN)));
+        }
+        watched.extend(self.sessions.iter().map(|session| PollFd::new(session, session.interest())));
+        // An error here, such as an interruption, only means to look at once.
+        let _: Result<usize, _> = poll(&mut watched, patience.as_ref());
+    }
+
+    fn let_in(&mut self, session: io::Result<Session>) {
+        let Ok(session) = session else { return };
+        if self.sessions.len() == MAX_CLIENTS {
+            // There is one: fewer commands wait than there are clients. The first is the oldest.
+            let oldest = self.sessions.iter().position(|session| !session.waits()).unwrap_or(0);
+            self.sessions.remove(oldest);
+        }
+        self.sessions.push(session);
+    }
+
+    fn serve(&mut self) {
+        let mut commands = self.sessions.iter().filter(|session| session.waits()).count();
+        for session in &mut self.sessions {
+            session.serve(&self.board, commands < MAX_COMMANDS);
+            commands += usize::from(session.waits());
+        }
+        self.sessions.retain(|session| !session.is_over());
+    }
 }
+
+#[cfg(test)]
+mod tests;

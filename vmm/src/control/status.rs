@@ -86,6 +86,15 @@ pub struct Notice {
     pub text: String,
 }
 
+/// The console on this side.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConsoleReport {
+    /// Where it is, as `--console` takes it, with the whole path.
+    pub target: String,
+    /// What the guest said and this side could not pass on in time, bytes.
+    pub dropped_bytes: u64,
+}
+
 /// A disk on this side.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DiskReport {
@@ -154,6 +163,8 @@ pub struct Status {
     pub held_outputs: u64,
     /// The disks, in the order of `--disk`.
     pub disks: Vec<DiskReport>,
+    /// The console.
+    pub console: ConsoleReport,
     /// How fast the vCPU may run: full, slow, stopped.
     pub pace: String,
     /// Why the peer was last lost, or could not be had.

@@ -1,9 +1,12 @@
 //! The world outside the guest: clocks, TAP devices, consoles, files that a user names. Nothing here is seen by a device.
 
+pub mod bell;
 pub mod bounded;
 pub mod clock;
 pub mod console;
+pub mod door;
 pub mod mac;
+pub mod socket;
 pub mod tap;
 
 mod outlets;

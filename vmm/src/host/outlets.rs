@@ -36,7 +36,7 @@ impl Outlets {
                     tap.send(&frame);
                 }
             }
-            Output::Console(bytes) => self.console.write(bytes),
+            Output::Console(bytes) => self.console.write(&bytes),
             Output::Disk(request) => self.disks.perform(request),
             // Acted on by the step loop, which sees it in the platform's state.
             Output::PowerOff { .. } => {}

@@ -12,7 +12,7 @@ use crate::memory::Doorbell;
 
 /// Frames that may wait; the TAP reader pauses above it and the kernel drops what does not fit in its own queue.
 const MAX_FRAMES: usize = 1024;
-/// Console bytes that may wait; more is dropped, as on a real serial line.
+/// Console bytes that may wait; more is not taken, and whoever brings them has to wait.
 const MAX_CONSOLE: usize = 4096;
 /// Bytes of frames in one step of the log: several steps fit in a batch, and a batch in a log frame.
 const MAX_STEP_BYTES: usize = 256 << 10;
@@ -44,6 +44,8 @@ struct Waiting {
     doorbell: Option<Doorbell>,
     /// Somebody wants the vCPU thread's attention (a command, a stop).
     nudged: bool,
+    /// There is no guest here that anybody could type to.
+    deaf: bool,
     /// The vCPU thread waits in [`Inbox::wait`] and so does not run the guest.
     vcpu_waits: bool,
 }
@@ -111,12 +113,24 @@ impl Inbox {
         self.lock().frames.len() > MAX_FRAMES
     }
 
-    /// Adds console input.
-    pub fn push_console(&self, bytes: &[u8]) {
+    /// Adds console input; gives how many of the bytes there was room for. The others are still the caller's.
+    pub fn push_console(&self, bytes: &[u8]) -> usize {
         let mut waiting = self.lock();
-        let room = MAX_CONSOLE - waiting.console.len();
-        waiting.console.extend(&bytes[..bytes.len().min(room)]);
-        self.call(&waiting);
+        if waiting.deaf {
+            return bytes.len();
+        }
+        let taken = bytes.len().min(MAX_CONSOLE - waiting.console.len());
+        if taken > 0 {
+            waiting.console.extend(&bytes[..taken]);
+            self.call(&waiting);
+        }
+        taken
+    }
+
+    /// What is typed from now on is for nobody, until [`Inbox::clear`]: a secondary has no guest that hears it, and what
+    /// was kept would be told the guest that comes to live here.
+    pub fn be_deaf(&self) {
+        self.lock().deaf = true;
     }
 
     /// Adds the answer of a backing file to request `id` of the disk in virtio slot `slot`: its status (a
@@ -134,9 +148,10 @@ impl Inbox {
         self.call(&waiting);
     }
 
-    /// Drops what waits: it was for a machine that is gone.
+    /// Drops what waits: it was for a machine that is gone. What comes from now on is for the one that is here.
     pub fn clear(&self) {
         let mut waiting = self.lock();
+        waiting.deaf = false;
         waiting.frames.clear();
         waiting.console.clear();
         waiting.disks.clear();

@@ -30,10 +30,25 @@ fn a_nudge_and_a_frame_each_end_the_wait() {
 #[test]
 fn console_input_is_bounded() {
     let inbox = Inbox::default();
-    for _ in 0..10 {
-        inbox.push_console(&[b'x'; 1000]);
-    }
+    let taken: Vec<_> = (0..6).map(|_| inbox.push_console(&[b'x'; 1000])).collect();
+    assert_eq!(taken, [1000, 1000, 1000, 1000, 96, 0], "what there is no room for is still the caller's");
     assert_eq!(inbox.lock().console.len(), MAX_CONSOLE);
+    inbox.take(Room { frames: 0, console: 100 }, &mut Vec::new());
+    assert_eq!(inbox.push_console(&[b'x'; 1000]), 100);
+}
+
+#[test]
+fn what_is_typed_where_no_guest_hears_it_is_never_told_to_the_one_that_comes() {
+    let inbox = Inbox::default();
+    inbox.be_deaf();
+    for _ in 0..10 {
+        assert_eq!(inbox.push_console(&[b'x'; 1000]), 1000, "nobody waits for a guest that is not here");
+    }
+    inbox.clear();
+    inbox.push_console(b"y");
+    let mut events = Vec::new();
+    inbox.take(ROOM, &mut events);
+    assert_eq!(events, [Event::ConsoleInput(b"y".to_vec())]);
 }
 
 fn answer(id: u64, len: usize) -> Event {
@@ -73,7 +88,7 @@ fn the_bell_rings_for_what_comes_after_the_last_take() {
     assert!(!doorbell.is_ringing() && events.len() == 1);
 
     let pushes: [fn(&Inbox); 4] = [
-        |inbox| inbox.push_console(b"x"),
+        |inbox| assert_eq!(inbox.push_console(b"x"), 1),
         |inbox| inbox.push_frames(&mut vec![vec![1]], Duration::ZERO),
         |inbox| inbox.push_disk_done(2, 1, 0, Vec::new()),
         Inbox::nudge,

@@ -132,8 +132,6 @@ impl LinkThread {
                 "this side has failed as asked, but {peer} does not report a takeover within {TAKEOVER_PATIENCE:?}"
             )),
         }
-        // The answer is written by the control thread, which ends with the process.
-        thread::sleep(ASK_AGAIN);
     }
 }
 

@@ -16,6 +16,7 @@ use ftlog::{DiskShape, FrameKind, Hello, Message, Purpose, Refuse, Report, Welco
 use crate::{
     arbiter::Latest,
     control::{Board, Role, State},
+    host::door::Door,
     identity::Presence,
     kvm::{Host, Template},
     link::{
@@ -69,9 +70,10 @@ impl Listener {
             offers: sender,
             visitors: AtomicUsize::new(0),
         });
+        let mut door = Door::new(listener, "listener", site.board.clone())?;
         thread::Builder::new().name("listener".into()).spawn(move || {
-            for stream in listener.incoming().flatten() {
-                reception.clone().receive(stream);
+            loop {
+                reception.clone().receive(door.await_next());
             }
         })?;
         Ok(Self { offers, busy, address: local })

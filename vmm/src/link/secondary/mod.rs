@@ -61,6 +61,7 @@ pub fn serve(site: &Site, listener: &Listener) -> anyhow::Result<Served> {
                 state: State::Listening,
                 events: std::mem::take(&mut status.events),
                 last_loss: status.last_loss.take(),
+                console: std::mem::take(&mut status.console),
                 troubles: std::mem::take(&mut status.troubles),
                 ..Default::default()
             };
