@@ -55,11 +55,11 @@ static int on_ftvmm(void)
     return memcmp(signature, "ftvmmftvmmft", 12) == 0;
 }
 
-// ftvmm's guest cannot start again: its kernel takes a restart's text as the status to power off with.
+// On ftvmm the kernel takes a status from a restart's text: powering off for others has none.
 static void power_off(int status)
 {
-    char text[16];
-    snprintf(text, sizeof text, "%d", status);
+    char text[32];
+    snprintf(text, sizeof text, "power-off=%d", status);
     int command = status != 0 && on_ftvmm() ? LINUX_REBOOT_CMD_RESTART2 : LINUX_REBOOT_CMD_POWER_OFF;
     syscall(SYS_reboot, LINUX_REBOOT_MAGIC1, LINUX_REBOOT_MAGIC2, command, text);
     perror("power-off");
