@@ -6,14 +6,22 @@ use std::{
         fs::{FileTypeExt, PermissionsExt, symlink},
         net::UnixListener,
     },
+    path::Path,
 };
 
 use ftvmm_tests::harness;
-use rustix::process::Signal;
+use rustix::{
+    fs::{CWD, FileType, Mode, makedev, mknodat},
+    process::Signal,
+};
 
 use super::{Place, SOON, wait_running};
 
 const QUIET: [&str; 2] = ["--console", "file=said"];
+
+fn make_node(path: &Path, kind: FileType, device: u64) -> anyhow::Result<()> {
+    Ok(mknodat(CWD, path, kind, Mode::RUSR | Mode::WUSR, device)?)
+}
 
 #[test]
 fn what_stands_at_the_path_of_a_socket_is_not_removed() -> anyhow::Result<()> {
@@ -24,15 +32,16 @@ fn what_stands_at_the_path_of_a_socket_is_not_removed() -> anyhow::Result<()> {
     fs::write(place.path("disk.img"), b"precious")?;
     fs::create_dir(place.path("directory"))?;
     symlink(place.path("disk.img"), place.path("link"))?;
-    let made = std::process::Command::new("mkfifo").arg(place.path("pipe")).status()?;
-    assert!(made.success());
+    make_node(&place.path("pipe"), FileType::Fifo, 0)?;
+    // Not /dev/null itself: the test is about programs that would remove it.
+    make_node(&place.path("null"), FileType::CharacterDevice, makedev(1, 3))?;
     let _theirs = UnixListener::bind(place.path("theirs"))?;
     for (name, what) in [
         ("disk.img", "a file"),
         ("directory", "a directory"),
         ("link", "a symbolic link"),
         ("pipe", "a pipe"),
-        ("/dev/null", "a device"),
+        ("null", "a device"),
         ("theirs", "a socket that no ftvmm made"),
     ] {
         let said = place.refused(&[&QUIET[..], &["--control", name]].concat())?;
@@ -44,7 +53,7 @@ fn what_stands_at_the_path_of_a_socket_is_not_removed() -> anyhow::Result<()> {
     assert_eq!(fs::read(place.path("disk.img"))?, b"precious");
     assert_eq!(fs::read_link(place.path("link"))?, place.path("disk.img"));
     assert!(fs::metadata(place.path("pipe"))?.file_type().is_fifo());
-    assert!(fs::metadata("/dev/null")?.file_type().is_char_device());
+    assert!(fs::metadata(place.path("null"))?.file_type().is_char_device());
     Ok(())
 }
 
