@@ -2,7 +2,8 @@
 //!
 //! [`harness`] finds the program and decides whether a test can run here, [`stage`] gives a test a network with pairs
 //! in it, [`hosts`] one with two hosts that can be cut off from each other, [`linearizability`] judges what clients
-//! saw, [`survivor`] tells which side goes on, [`rows`] are clients of a database, [`disks`] makes disks and [`ledger`]
+//! saw, [`survivor`] tells which side goes on, [`outlets`] breaks
+//! what a process writes to, [`rows`] are clients of a database, [`disks`] makes disks and [`ledger`]
 //! looks at what is on them, [`record`] makes recordings and takes their logs apart, [`lab`] gives a test two machines of
 //! which one can lose power.
 
@@ -12,6 +13,7 @@ pub mod hosts;
 pub mod lab;
 pub mod ledger;
 pub mod linearizability;
+pub mod outlets;
 pub mod record;
 pub mod rows;
 pub mod stage;

@@ -20,15 +20,25 @@ use std::{
 use crossbeam_channel::{Receiver, Sender, bounded};
 use tracing_subscriber::{EnvFilter, fmt::MakeWriter};
 
+use crate::host::clock::wall_ns;
+
 /// Lines that may wait for whoever reads the log.
 const QUEUE: usize = 4096;
 /// How long the end of the process waits for the log to be written.
 const LAST_WORDS: Duration = Duration::from_millis(500);
+/// How long a panic does: until then the process looks alive to the other side.
+const PANIC_WORDS: Duration = Duration::from_millis(50);
+/// A line that is not taken for this long is trouble, ms.
+const STUCK_MS: u64 = 1000;
 
 static LINES: OnceLock<Sender<Line>> = OnceLock::new();
 static DROPPED: AtomicU64 = AtomicU64::new(0);
 /// Of the dropped ones, those that a line of the log has told of.
 static TOLD: AtomicU64 = AtomicU64::new(0);
+/// Since when lines are lost that the log does not tell of, Unix time in ms.
+static LOSING_SINCE_MS: AtomicU64 = AtomicU64::new(0);
+/// Since when a line is being written, Unix time in ms; 0 when none is.
+static WRITING_SINCE_MS: AtomicU64 = AtomicU64::new(0);
 
 enum Line {
     Text(Vec<u8>),
@@ -36,14 +46,32 @@ enum Line {
     Flush(Sender<()>),
 }
 
-/// Lines of the log that were lost since the process began.
-pub fn dropped() -> u64 {
-    DROPPED.load(Ordering::Relaxed)
+/// What is wrong with the log and since when (Unix time, ms), which it cannot tell of itself.
+pub fn trouble() -> Option<(u64, String)> {
+    let (lost, writing_ms) = (untold(), WRITING_SINCE_MS.load(Ordering::Relaxed));
+    if lost > 0 {
+        let text = format!("standard error takes nothing: {lost} lines of the log are lost");
+        return Some((LOSING_SINCE_MS.load(Ordering::Relaxed), text));
+    }
+    let stuck = writing_ms != 0 && now_ms().saturating_sub(writing_ms) > STUCK_MS;
+    stuck.then(|| (writing_ms, "nobody reads standard error: the log waits".to_owned()))
 }
 
-/// Lines that were lost and that the log itself does not tell of yet: it cannot be written.
-pub fn untold() -> u64 {
-    dropped() - TOLD.load(Ordering::Relaxed)
+/// Lines that were lost and that the log itself does not tell of yet.
+fn untold() -> u64 {
+    let told = TOLD.load(Ordering::Relaxed);
+    DROPPED.load(Ordering::Relaxed).saturating_sub(told)
+}
+
+fn lose_one() {
+    if untold() == 0 {
+        LOSING_SINCE_MS.store(now_ms(), Ordering::Relaxed);
+    }
+    DROPPED.fetch_add(1, Ordering::Relaxed);
+}
+
+fn now_ms() -> u64 {
+    wall_ns() / 1_000_000
 }
 
 /// Starts logging to standard error, and has a panic in any thread end the process at once, so that the other side of
@@ -68,24 +96,28 @@ pub fn say(line: &str) {
 
 /// Waits until what was logged is written, but not for a reader that takes nothing.
 pub fn flush() {
+    flush_within(LAST_WORDS);
+}
+
+fn flush_within(patience: Duration) {
     let (written, flushed) = bounded(1);
     let Some(lines) = LINES.get() else { return };
-    if lines.send_timeout(Line::Flush(written), LAST_WORDS).is_ok() {
-        let _ = flushed.recv_timeout(LAST_WORDS);
+    if lines.send_timeout(Line::Flush(written), patience).is_ok() {
+        let _ = flushed.recv_timeout(patience);
     }
 }
 
 fn die(info: &PanicHookInfo<'_>) {
     let thread = thread::current();
     say(&format!("ftvmm: thread {} {info}", thread.name().unwrap_or("without a name")));
-    flush();
+    flush_within(PANIC_WORDS);
     process::abort();
 }
 
 fn put(line: Line) {
     let taken = LINES.get().is_some_and(|lines| lines.try_send(line).is_ok());
     if !taken {
-        DROPPED.fetch_add(1, Ordering::Relaxed);
+        lose_one();
     }
 }
 
@@ -95,7 +127,11 @@ fn write_all(lines: &Receiver<Line>, target: &mut impl Write) {
             Line::Flush(written) => {
                 let _ = written.send(());
             }
-            Line::Text(text) => write_one(&text, target),
+            Line::Text(text) => {
+                WRITING_SINCE_MS.store(now_ms(), Ordering::Relaxed);
+                write_one(&text, target);
+                WRITING_SINCE_MS.store(0, Ordering::Relaxed);
+            }
         }
     }
 }
@@ -104,13 +140,13 @@ fn write_one(text: &[u8], target: &mut impl Write) {
     let missing = untold();
     if missing > 0 {
         if target.write_all(format!("({missing} lines of the log were lost)\n").as_bytes()).is_err() {
-            DROPPED.fetch_add(1, Ordering::Relaxed);
+            lose_one();
             return;
         }
         TOLD.fetch_add(missing, Ordering::Relaxed);
     }
     if target.write_all(text).is_err() {
-        DROPPED.fetch_add(1, Ordering::Relaxed);
+        lose_one();
     }
 }
 
@@ -177,6 +213,8 @@ impl Drop for OneLine {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::process::ExitStatusExt;
+
     use super::*;
 
     /// Takes what it is given while it has room.
@@ -202,16 +240,34 @@ mod tests {
     #[test]
     fn what_could_not_be_written_is_counted_and_told_once_it_can() {
         let mut target = Sometimes { works: false, written: Vec::new() };
-        let before = dropped();
         for _ in 0..3 {
             write_one(b"lost\n", &mut target);
         }
-        assert!(dropped() >= before + 3 && untold() >= 3);
+        let (since_ms, told) = trouble().unwrap();
+        assert!(untold() >= 3 && now_ms() - since_ms < 60_000, "{told} since {since_ms}");
         target.works = true;
         write_one(b"kept\n", &mut target);
         write_one(b"kept\n", &mut target);
         let text = String::from_utf8(target.written).unwrap();
         assert!(text.contains("lines of the log were lost)\nkept\nkept\n"), "{text}");
-        assert_eq!(untold(), 0);
+        assert_eq!(trouble(), None);
+    }
+
+    /// The test's own program, run again as a child: a panic ends the process that it is in.
+    #[test]
+    fn a_panic_in_any_thread_ends_the_process_at_once_and_is_told() {
+        const CHILD: &str = "FTVMM_TEST_PANIC";
+        if std::env::var_os(CHILD).is_some() {
+            start(EnvFilter::new("info"), false);
+            let _ =
+                thread::Builder::new().name("broken".into()).spawn(|| panic!("on purpose")).unwrap().join();
+            process::exit(0);
+        }
+        let name = "logging::tests::a_panic_in_any_thread_ends_the_process_at_once_and_is_told";
+        let mut child = process::Command::new(std::env::current_exe().unwrap());
+        let ended = child.args(["--exact", name, "--nocapture"]).env(CHILD, "1").output().unwrap();
+        assert_eq!(ended.status.signal(), Some(libc::SIGABRT), "{}", ended.status);
+        let said = String::from_utf8_lossy(&ended.stderr);
+        assert!(said.contains("thread broken") && said.contains("on purpose"), "{said}");
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{io::Write, path::PathBuf, sync::Arc, time::Duration};
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 use clap::Args;
 use ftlog::VmId;
 
@@ -14,7 +14,7 @@ use crate::{
     arbiter::{FileArbiter, Holder},
     control::{Board, Role, Server, State, listen_address, peer_address},
     disk::{DiskOption, Disks, Use},
-    host::{Outlets, clock, console::ConsoleTarget},
+    host::{Outlets, clock, console::ConsoleTarget, reserve},
     identity::{self, VmIdentity},
     ingress::Inbox,
     kvm::Host,
@@ -79,6 +79,13 @@ impl FtOptions {
     }
 }
 
+/// Before anything else that the process does, and so with the lowest descriptors.
+fn withstand_surroundings() -> anyhow::Result<()> {
+    shutdown::survive_surroundings();
+    reserve::hold()
+        .context("a takeover needs more threads or descriptors than there are (ulimit -u, ulimit -n)")
+}
+
 /// Run a VM and protect it with a secondary: nothing the guest says leaves before the secondary can repeat it
 ///
 /// The VM starts at once and runs unprotected until a secondary at --peer has its state. SIGTERM ends this side: a
@@ -105,7 +112,7 @@ pub struct Primary {
 
 impl Primary {
     pub fn execute(self) -> anyhow::Result<u8> {
-        shutdown::survive_surroundings();
+        withstand_surroundings()?;
         let inbox = Arc::new(Inbox::default());
         let stop = StopSwitch::default();
         let board = Board::default();
@@ -164,7 +171,7 @@ impl Secondary {
         if self.net.as_ref().is_some_and(|net| net.mac.is_some()) {
             bail!("the guest's MAC address comes from the primary: leave mac= out of --net");
         }
-        shutdown::survive_surroundings();
+        withstand_surroundings()?;
         let inbox = Arc::new(Inbox::default());
         let stop = StopSwitch::default();
         inbox.be_deaf();

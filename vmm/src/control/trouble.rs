@@ -52,9 +52,7 @@ impl Board {
 
 /// The log's own trouble, which no line of it can tell of.
 pub fn of_the_log() -> Option<Trouble> {
-    let lost = logging::untold();
-    let text = format!("standard error cannot be written: {lost} lines of the log are lost");
-    (lost > 0).then(|| Trouble { what: "log".into(), text, since_ms: wall_ns() / 1_000_000 })
+    logging::trouble().map(|(since_ms, text)| Trouble { what: "log".into(), text, since_ms })
 }
 
 #[cfg(test)]

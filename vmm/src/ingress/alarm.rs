@@ -4,7 +4,6 @@ use std::{
     io,
     os::fd::OwnedFd,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    thread::{self, JoinHandle},
 };
 
 use rustix::{
@@ -16,7 +15,10 @@ use rustix::{
 };
 
 use crate::{
-    host::clock::{VirtualClock, monotonic_ns},
+    host::{
+        clock::{VirtualClock, monotonic_ns},
+        reserve::{self, Handle},
+    },
     memory::Doorbell,
 };
 
@@ -41,7 +43,7 @@ struct Shared {
 /// A thread that rings in time, until it is dropped.
 pub struct Alarm {
     shared: Arc<Shared>,
-    thread: Option<JoinHandle<()>>,
+    thread: Option<Handle<()>>,
     /// The deadline, virtual ns, that it was last set to.
     set_to: Option<u64>,
 }
@@ -58,7 +60,7 @@ impl Alarm {
                 tracing::error!(%error, "the alarm failed; the guest's timers wait for its next exit");
             }
         };
-        let thread = thread::Builder::new().name("alarm".into()).spawn(body)?;
+        let thread = reserve::spawn("alarm", body)?;
         Ok(Self { shared, thread: Some(thread), set_to: None })
     }
 
@@ -145,7 +147,10 @@ impl Shared {
 
 #[cfg(test)]
 mod tests {
-    use std::time::{Duration, Instant};
+    use std::{
+        thread,
+        time::{Duration, Instant},
+    };
 
     use super::*;
 

@@ -1,17 +1,15 @@
 //! The thread that reads the TAP device.
 
-use std::{
-    io,
-    sync::Arc,
-    thread::{self, JoinHandle},
-    time::Duration,
-};
+use std::{io, sync::Arc, time::Duration};
 
 use rustix::event::{PollFd, PollFlags, poll};
 use vmm_sys_util::eventfd::EventFd;
 
 use super::Inbox;
-use crate::host::tap::{MAX_FRAME, Tap};
+use crate::host::{
+    reserve::{self, Handle},
+    tap::{MAX_FRAME, Tap},
+};
 
 /// Frames handed over together.
 const BATCH: usize = 64;
@@ -21,7 +19,7 @@ const PATIENCE: Duration = Duration::from_millis(20);
 /// Moves frames from a TAP device to the inbox until it is dropped.
 pub struct TapReader {
     stop: EventFd,
-    thread: Option<JoinHandle<()>>,
+    thread: Option<Handle<()>>,
 }
 
 impl TapReader {
@@ -34,7 +32,7 @@ impl TapReader {
                 tracing::error!(tap = tap.name(), %error, "reading the TAP device failed; the guest hears nothing more");
             }
         };
-        let thread = thread::Builder::new().name("tap".into()).spawn(body)?;
+        let thread = reserve::spawn("tap", body)?;
         Ok(Self { stop, thread: Some(thread) })
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, thread, time::Duration};
 
-use crate::host::tap::Tap;
+use crate::host::{reserve, tap::Tap};
 
 const BROADCAST: [u8; 6] = [0xff; 6];
 const IPV4: u16 = 0x0800;
@@ -56,7 +56,7 @@ pub fn announce(tap: &Arc<Tap>, mac: [u8; 6], address: Option<[u8; 4]>) {
     let frame = frame(mac, address);
     tap.send(&frame);
     let tap = tap.clone();
-    let again = thread::Builder::new().name("announce".into()).spawn(move || {
+    let again = reserve::spawn("announce", move || {
         for pause in REPEATS {
             thread::sleep(pause);
             tap.send(&frame);

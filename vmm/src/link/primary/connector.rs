@@ -1,12 +1,10 @@
 //! Looking for a secondary, on a thread of its own because names resolve and hosts answer slowly.
 
-use std::thread;
-
 use ftlog::{Hello, Purpose, Welcome};
 
 use super::{messages::Message, streaming::Stream, thread::LinkThread};
 use crate::{
-    host::clock::monotonic_ns,
+    host::{clock::monotonic_ns, reserve},
     link::{connection::Connection, handshake::ask_for_protection, mailbox::Mailbox},
     role::primary::{Link, PeerEvent, Phase},
 };
@@ -48,7 +46,7 @@ impl Connector {
         let Some(peer) = self.peer.clone() else { return };
         self.under_way = true;
         let told = mailbox.clone();
-        let spawned = thread::Builder::new().name("connect".into()).spawn(move || {
+        let spawned = reserve::spawn("connect", move || {
             mailbox.send(Message::Connected(Box::new(ask_for_protection(&peer, &hello))));
         });
         if let Err(error) = spawned {

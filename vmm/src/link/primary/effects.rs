@@ -1,7 +1,5 @@
 //! What the core asks for, done.
 
-use std::thread;
-
 use ftlog::{FrameKind, Generation, Heartbeat};
 use hdrhistogram::Histogram;
 
@@ -10,7 +8,7 @@ use crate::{
     arbiter::ClaimOutcome,
     commit::Held,
     control::{Board, Role},
-    host::clock::monotonic_ns,
+    host::{clock::monotonic_ns, reserve},
     role::{
         LossReason,
         primary::{Effect, Link},
@@ -68,7 +66,8 @@ fn carry_out_one(thread: &mut LinkThread, effect: Effect) {
 fn claim(thread: &LinkThread, generation: Generation) {
     let (site, identity, mailbox) = (thread.site.clone(), thread.identity.clone(), thread.mailbox.clone());
     let after = thread.predecessor.clone();
-    let spawned = thread::Builder::new().name("claim".into()).spawn(move || {
+    reserve::spend();
+    let spawned = reserve::spawn("claim", move || {
         mailbox.send(Message::Claimed(generation, site.claim(&identity, generation, after.as_deref())));
     });
     if let Err(error) = spawned {

@@ -15,7 +15,7 @@ mod thread;
 mod vcpu;
 mod writes;
 
-use std::{sync::Arc, thread as threads, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use crossbeam_channel::bounded;
 use ftlog::{Generation, Hello, Purpose};
@@ -32,7 +32,7 @@ use super::{handshake::hello, mailbox::mailbox};
 use crate::{
     arbiter::{Claim, ClaimOutcome, Ended as EndedRecord, FileArbiter, Holder},
     control::Board,
-    host::{Outlets, clock::VirtualClock},
+    host::{Outlets, clock::VirtualClock, reserve},
     identity::{Permission, VmIdentity},
     ingress::{Inbox, TapReader},
     machine::Machine,
@@ -76,12 +76,23 @@ impl Site {
 }
 
 impl Site {
+    /// All is well: what the next loss will need is put aside.
+    pub(super) fn put_aside(&self) {
+        match reserve::refill() {
+            Ok(()) => self.board.well("reserve"),
+            Err(error) => {
+                self.board
+                    .trouble("reserve", format!("no descriptors can be put aside for a takeover: {error}"));
+            }
+        }
+    }
+
     /// Notes that the VM ended in order in a generation that this side holds. An arbiter that does not answer is not
     /// waited for: the VM then counts as running here until this process is seen to be gone.
     fn end(&self, name: &str, generation: Generation, how: &str) {
         let (arbiter, name, ended) = (self.arbiter.clone(), name.to_owned(), EndedRecord::now(how));
         let (told, heard) = bounded(1);
-        let spawned = threads::Builder::new().name("end".into()).spawn(move || {
+        let spawned = reserve::spawn("end", move || {
             let _ = told.send(arbiter.end(&name, generation, &ended));
         });
         let noted = spawned.map_err(anyhow::Error::from).and_then(|_| Ok(heard.recv_timeout(END_PATIENCE)??));
@@ -144,7 +155,7 @@ pub fn run(
     site.board.set_handler(Some(Box::new(move |pending| {
         commands.send(Message::Command(pending));
     })));
-    let link = threads::Builder::new().name("link".into()).spawn(move || {
+    let link = reserve::spawn("link", move || {
         // However it ends, also by a panic: without it the vCPU thread must not run on.
         let _guard = HaltOnDrop(link.orders());
         link.run()
@@ -157,7 +168,7 @@ pub fn run(
     let ended = witness.obey(machine).and_then(|()| live::run(machine, &input, &mut witness));
     let ended = witness.finish().and(ended);
     site.board.set_handler(None);
-    let finish = link.join().unwrap_or_else(|_| Err(anyhow::anyhow!("the link thread panicked")))?;
+    let finish = link.join().unwrap_or_else(|| Err(anyhow::anyhow!("the link thread panicked")))?;
     match ended {
         Err(error) if matches!(error.downcast_ref(), Some(Halted::OnRequest)) => Ok(Ended::Stopped),
         Ok(ended) => {

@@ -17,6 +17,7 @@ impl LinkThread {
         let phase = self.core.phase();
         if phase == Phase::Protected && self.protected_noted != Some(self.core.generation()) {
             self.protected_noted = Some(self.core.generation());
+            self.site.put_aside();
             self.site.board.update(|status| status.last_loss = None);
             self.site.board.notice("protected: the secondary holds the VM's state and follows");
         }

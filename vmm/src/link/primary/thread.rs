@@ -1,6 +1,6 @@
 //! The link thread: hears the peer, the vCPU thread, the arbiter and the operator, and tells the core.
 
-use std::{sync::Arc, time::Duration};
+use std::{sync::Arc, thread, time::Duration};
 
 use devices::{DiskRequest, Output};
 use ftlog::{Generation, Position};
@@ -34,6 +34,9 @@ use crate::{
 const MAX_UNSENT: usize = 8 << 20;
 /// How long the guest's last outputs may wait for their acknowledgement once it has switched off, ns.
 const LAST_WORDS_NS: u64 = 2_000_000_000;
+
+/// How often everything is looked at when it cannot be waited for.
+const POLL_AGAIN: Duration = Duration::from_millis(1);
 
 /// Where the machine stands when its link thread starts.
 pub struct Start {
@@ -248,7 +251,12 @@ impl LinkThread {
         match poll(&mut watched, Some(&timeout)) {
             Ok(_) => {}
             Err(rustix::io::Errno::INTR) => return Ok(Ready::default()),
-            Err(error) => return Err(error.into()),
+            // Such as that the host has no memory now, or allows fewer descriptors than these. Nothing here blocks, so
+            // all of them are looked at.
+            Err(_) => {
+                thread::sleep(POLL_AGAIN);
+                return Ok(Ready { letters: true, vcpu: vcpu.is_some(), connection: true, resync: true });
+            }
         }
         let is_ready = |index: usize| !watched[index].revents().is_empty();
         Ok(Ready {

@@ -1,9 +1,6 @@
 //! What the core asks for, done.
 
-use std::{
-    sync::{MutexGuard, PoisonError},
-    thread,
-};
+use std::sync::{MutexGuard, PoisonError};
 
 use devices::Output;
 use ftlog::{Ack, FrameKind, Generation, Heartbeat, Message, Position, Refuse};
@@ -13,7 +10,8 @@ use super::{
     session::LinkThread,
 };
 use crate::{
-    arbiter::ClaimOutcome, commit::Unreleased, link::connection::Connection, role::secondary::Effect,
+    arbiter::ClaimOutcome, commit::Unreleased, host::reserve, link::connection::Connection,
+    role::secondary::Effect,
 };
 
 impl LinkThread {
@@ -26,6 +24,7 @@ impl LinkThread {
             }
             Effect::SendSeedHeld { position } => {
                 self.site.board.notice(format!("following the primary from {position}"));
+                self.site.put_aside();
                 self.send(FrameKind::SeedHeld, &position.0.to_le_bytes());
             }
             Effect::SendAck { received, executed, executed_bytes } => {
@@ -76,7 +75,8 @@ impl LinkThread {
     fn claim(&self, generation: Generation) {
         let (site, identity, reports) = (self.site.clone(), self.identity.clone(), self.reports.clone());
         let primary = self.primary_holder.clone();
-        let spawned = thread::Builder::new().name("claim".into()).spawn(move || {
+        reserve::spend();
+        let spawned = reserve::spawn("claim", move || {
             reports.send(Report::Claimed(generation, site.claim(&identity, generation, Some(&primary))));
         });
         if let Err(error) = spawned {

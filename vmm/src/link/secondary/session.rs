@@ -3,7 +3,7 @@
 use std::{
     collections::VecDeque,
     sync::{Arc, Mutex},
-    thread::{self, JoinHandle},
+    thread,
     time::Duration,
 };
 
@@ -20,7 +20,10 @@ use super::{
 use crate::{
     commit::{Limits, Unreleased},
     control::{Board, State},
-    host::clock::monotonic_ns,
+    host::{
+        clock::monotonic_ns,
+        reserve::{self, Handle},
+    },
     identity::VmIdentity,
     link::{
         connection::Connection,
@@ -37,6 +40,8 @@ use crate::{
 
 /// How often the status of a secondary that follows is written, ns.
 const REPORT_NS: u64 = 10_000_000;
+/// How often everything is looked at when it cannot be waited for.
+const POLL_AGAIN: Duration = Duration::from_millis(1);
 /// Outputs kept to be said again at a takeover.
 const UNRELEASED: Limits = Limits { outputs: 8192, bytes: 16 << 20 };
 
@@ -51,7 +56,7 @@ pub struct Session {
     /// How the primary introduced itself.
     pub hello: Hello,
     /// Ends after its last task.
-    pub thread: JoinHandle<()>,
+    pub thread: Handle<()>,
     /// Whoever writes this side's copies of the disks before the seed is whole.
     pub writer: Option<Writer>,
 }
@@ -92,7 +97,7 @@ impl Session {
             more_to_hear: false,
             done: false,
         };
-        let thread = thread::Builder::new().name("link".into()).spawn(move || link.run())?;
+        let thread = reserve::spawn("link", move || link.run())?;
         Ok(Self { tasks, reports, unreleased, hello, thread, writer })
     }
 }
@@ -131,8 +136,10 @@ pub(super) struct LinkThread {
 impl LinkThread {
     fn run(mut self) {
         while !self.done {
-            if let Err(error) = self.wait() {
-                tracing::error!(%error, "link thread");
+            if self.wait().is_err() {
+                // Such as that the host has no memory now, or allows fewer descriptors than these. Nothing here blocks,
+                // so all of them are looked at.
+                thread::sleep(POLL_AGAIN);
             }
             // The log before the clock: after a pause of this process it may show that the primary is well.
             self.hear_primary();
