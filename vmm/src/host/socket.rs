@@ -27,8 +27,8 @@ use rustix::{
 const MARK: &str = "ftvmm socket ";
 /// The longest lock file of ours.
 const MAX_LOCK: u64 = 256;
-/// Clients that may wait to be let in.
-const BACKLOG: i32 = 16;
+/// Clients that may wait to be let in, as the standard library has it: to one more the kernel says "try again".
+const BACKLOG: i32 = 128;
 
 /// Why a socket cannot be made.
 #[derive(Debug, thiserror::Error)]
