@@ -89,6 +89,14 @@ pub fn guest_root() -> anyhow::Result<PathBuf> {
     made("FTVMM_LAB_ROOT", "guest-images/linux/build-rootfs")
 }
 
+/// The disk with a stock Debian: `FTVMM_LAB_DEBIAN`, or what its recipe makes.
+///
+/// # Errors
+/// When the recipe fails.
+pub fn debian() -> anyhow::Result<PathBuf> {
+    made("FTVMM_LAB_DEBIAN", "guest-images/linux/build-debian")
+}
+
 /// What `variable` names, or else the last line that `recipe` prints. A recipe whose result is kept is done at once.
 fn made(variable: &str, recipe: &str) -> anyhow::Result<PathBuf> {
     if let Some(path) = env::var_os(variable) {

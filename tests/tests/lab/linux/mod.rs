@@ -19,6 +19,7 @@ use ftvmm_tests::lab::{
 
 mod clients;
 mod compute;
+mod debian;
 mod power;
 mod replay;
 
