@@ -148,8 +148,8 @@ fn hypercall(number: u32, instruction: [u8; 3]) -> (u32, u32, [u64; 8]) {
     (status, answer, memory.read_obj(GuestAddress(RESULT.into())).unwrap())
 }
 
-/// On PVM, where the instruction is emulated, and with the other vendor's it is an invalid opcode. Otherwise it is answered,
-/// without a look at the host: by the error that there is no such call, or by the 0 of the one that only polls.
+/// On PVM, where the instruction is emulated, and with the other vendor's it is an invalid opcode. Otherwise KVM takes it for one of
+/// Hyper-V's and refuses it.
 #[test]
 fn hypercalls_tell_nothing() {
     if !harness::require_kvm() {

@@ -35,7 +35,7 @@ pub fn examine() -> Vec<Finding> {
         ),
     }));
     findings.extend(Host::open().iter().flat_map(|host| TEMPLATES.iter().map(|cpu| baseline(host, cpu))));
-    findings.extend(LOOSE.iter().map(|(name, meaning)| parameter(name, meaning)));
+    findings.extend(LOOSE.iter().map(|(name, meaning)| parameter(Path::new(PARAMETERS), name, meaning)));
     findings
 }
 
@@ -50,9 +50,9 @@ fn baseline(host: &Host, cpu: &Template) -> Finding {
     }
 }
 
-/// A parameter that is on where it should not be. ftvmm's guests do not depend on it: the monitor's own filter comes first.
-fn parameter(name: &str, meaning: &str) -> Finding {
-    let path = Path::new(PARAMETERS).join(name);
+/// A parameter in `directory` that is on where it should not be. ftvmm's guests do not depend on it: the monitor's own filter comes first.
+fn parameter(directory: &Path, name: &str, meaning: &str) -> Finding {
+    let path = directory.join(name);
     match fs::read_to_string(&path) {
         Ok(value) if value.trim() == "Y" => {
             let remedy = format!("echo N > {}, and take it out of /etc/modprobe.d", path.display());
@@ -89,6 +89,30 @@ fn flavour_of(is_loaded: impl Fn(&str) -> bool) -> Finding {
 mod tests {
     use super::*;
     use crate::doctor::Severity;
+
+    #[test]
+    fn a_parameter_that_loosens_kvm_is_a_warning() {
+        let directory = tempfile::tempdir().unwrap();
+        for (value, severity) in [("Y\n", Severity::Warning), ("N\n", Severity::Ok)] {
+            fs::write(directory.path().join("ignore_msrs"), value).unwrap();
+            let found = parameter(directory.path(), "ignore_msrs", "unknown MSRs read as 0");
+            assert_eq!(found.severity, severity, "{found:?}");
+        }
+        assert_eq!(parameter(directory.path(), "nobody", "nothing").severity, Severity::Ok);
+    }
+
+    #[test]
+    fn the_baselines_that_this_host_cannot_show_are_named() {
+        if Host::open().is_err() && std::env::var_os("FTVMM_TEST_WITHOUT_KVM").is_some() {
+            return eprintln!("skipped: there is no KVM");
+        }
+        let host = Host::open().unwrap();
+        for cpu in &TEMPLATES {
+            let found = baseline(&host, cpu);
+            assert!(found.found.contains(cpu.name), "{found:?}");
+            assert_eq!(found.severity == Severity::Ok, host.can_show(cpu).is_ok(), "{found:?}");
+        }
+    }
 
     #[test]
     fn a_kvm_on_which_linux_cannot_run_is_not_called_ok() {

@@ -57,7 +57,7 @@ pub enum KvmError {
     Msr {
         /// The first MSR that was refused.
         index: u32,
-        /// "read" or "restored".
+        /// "read", "restored" or "set".
         action: &'static str,
     },
     /// The state was asked for between two exits of one instruction, see [`Vcpu::complete_exit`].

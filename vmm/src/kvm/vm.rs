@@ -151,8 +151,7 @@ impl Vm {
     /// Makes the machine's one vCPU, with the VM's CPU table.
     pub fn create_vcpu(&self) -> Result<Vcpu, KvmError> {
         let fd = ioctl("KVM_CREATE_VCPU", self.fd.create_vcpu(0))?;
-        extras::shut_off_hypercalls(&fd)?;
-        ioctl("KVM_SET_CPUID2", fd.set_cpuid2(&self.cpu.table()))?;
+        extras::shut_off_hypercalls(&self.fd, &fd, &self.cpu.table())?;
         Ok(Vcpu::new(fd))
     }
 

@@ -32,9 +32,13 @@ pub fn of(template: &Template) -> Vec<Row> {
         row(0x0, [0x7, word(b"Genu"), word(b"ntel"), word(b"ineI")]),
         row(0x1, [template.signature, CLFLUSH_LINE, ecx_1, edx_1]),
         row(0x2, [0, 0, 0, 0]),
-        // The range reserved for hypervisors: how a guest kernel finds out that it runs under replay.
-        row(0x4000_0000, [0x4000_0001, word(b"ftvm"), word(b"mftv"), word(b"mmft")]),
-        row(0x4000_0001, [PLATFORM_FEATURES, DEADLINE_PAGE as u32, ENTRY_CLOCK_PORT as u32, VIRTIO_SLOTS]),
+        // The ranges reserved for hypervisors. The first is for KVM only: the word by which it knows a guest of Hyper-V's
+        // interface. Kernels that look for that look for the name in leaf 4000_0000, which is not there.
+        row(0x4000_0000, [0x4000_0001, 0, 0, 0]),
+        row(0x4000_0001, [word(b"Hv#1"), 0, 0, 0]),
+        // The second is how a guest kernel finds out that it runs under replay.
+        row(0x4000_0100, [0x4000_0101, word(b"ftvm"), word(b"mftv"), word(b"mmft")]),
+        row(0x4000_0101, [PLATFORM_FEATURES, DEADLINE_PAGE as u32, ENTRY_CLOCK_PORT as u32, VIRTIO_SLOTS]),
         row(0x8000_0000, [0x8000_0008, 0, 0, 0]),
         row(0x8000_0001, [0, 0, extended_ecx, extended_edx]),
         row(0x8000_0002, [word(b"ftvm"), word(b"m re"), word(b"play"), word(b" CPU")]),
