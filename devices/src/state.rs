@@ -10,10 +10,10 @@ use crate::interrupts::InterruptState;
 use crate::power::PowerState;
 use crate::serial::SerialState;
 use crate::timer::TimerState;
-use crate::virtio::{MAX_DISKS, SlotsState, Violation};
+use crate::virtio::{MAX_DISKS, MAX_MTU, MIN_MTU, SlotsState, Violation};
 
 /// Version of [`PlatformState`]; another one is refused.
-pub const STATE_VERSION: u16 = 2;
+pub const STATE_VERSION: u16 = 3;
 
 /// Everything the devices hold that is not in guest memory.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -99,6 +99,12 @@ pub enum StateError {
         slot: u8,
         /// What is wrong with it.
         violation: Violation,
+    },
+    /// A network device whose frames cannot be so long.
+    #[error("a network device with an MTU of {mtu} cannot be: {MIN_MTU} to {MAX_MTU}")]
+    Mtu {
+        /// Its MTU.
+        mtu: u16,
     },
     /// More disks than a VM can have.
     #[error("state has {found} disks, at most {MAX_DISKS} fit")]

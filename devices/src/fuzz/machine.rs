@@ -5,7 +5,7 @@ use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
 use super::input::Operation;
 use super::requests::Requests;
 use super::{Coverage, DISK_SECTORS, RAM_SIZE};
-use crate::{Context, DiskConfig, DiskStatus, Output, Platform, PlatformConfig};
+use crate::{Context, DiskConfig, DiskStatus, NetConfig, Output, Platform, PlatformConfig};
 
 /// A queue that is driven.
 #[derive(Clone, Copy)]
@@ -45,7 +45,11 @@ impl Machine {
     pub(super) fn new(lanes: [Lane; 2]) -> Self {
         let disk = DiskConfig { sectors: DISK_SECTORS, readonly: false, id: "fuzz".into() };
         let disks = vec![disk.clone(), DiskConfig { readonly: true, ..disk }];
-        let config = PlatformConfig { net_mac: Some([2, 0, 0, 0, 0, 1]), disks, wall_base_ns: 1 };
+        let config = PlatformConfig {
+            net: Some(NetConfig { mac: [2, 0, 0, 0, 0, 1], mtu: 1500 }),
+            disks,
+            wall_base_ns: 1,
+        };
         Machine {
             lanes,
             platform: Platform::new(&config),
@@ -125,9 +129,9 @@ impl Machine {
             // Outside RAM there is nothing to poke.
             Operation::Poke { address, value } => drop(memory.write_obj(*value, GuestAddress(*address))),
             Operation::Frame { len } => {
-                let before = platform.counters().received_frames_dropped;
+                let before = platform.counters().net_drops.received();
                 platform.receive_frame(ctx, 0, &vec![0xf5; *len]);
-                coverage.received += 1 - (platform.counters().received_frames_dropped - before);
+                coverage.received += 1 - (platform.counters().net_drops.received() - before);
             }
             Operation::Console { len } => platform.receive_console(ctx, &vec![b'c'; *len]),
             Operation::SyncPoint { later_ns } => {

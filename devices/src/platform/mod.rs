@@ -12,13 +12,13 @@ use crate::power::Power;
 use crate::serial::Serial;
 use crate::state::{PlatformState, STATE_VERSION, StateError};
 use crate::timer::Timer;
-use crate::virtio::{DiskConfig, Net, Slots, Violation};
+use crate::virtio::{DiskConfig, Net, NetConfig, NetDrops, Slots, Violation};
 
 /// The shape of a platform: what the two sides of a pair must agree on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PlatformConfig {
-    /// MAC address of the network device; without one there is no network device.
-    pub net_mac: Option<[u8; 6]>,
+    /// The network device, if there is one.
+    pub net: Option<NetConfig>,
     /// The disks; the first is in virtio slot [`crate::FIRST_DISK_SLOT`]. Those beyond [`crate::MAX_DISKS`] are left
     /// out.
     pub disks: Vec<DiskConfig>,
@@ -31,10 +31,8 @@ pub struct PlatformConfig {
 pub struct Counters {
     /// Accesses to ports and addresses without a device, or of a width the device does not have.
     pub unassigned_accesses: u64,
-    /// Frames for the guest that were dropped: too short, too long, or without a buffer that holds them.
-    pub received_frames_dropped: u64,
-    /// Frames from the guest that were dropped: too short or too long.
-    pub sent_frames_dropped: u64,
+    /// Frames that the network device dropped.
+    pub net_drops: NetDrops,
 }
 
 /// All devices of the virtual machine.
@@ -61,7 +59,7 @@ impl Platform {
             timer: Timer::new(),
             clock: Clock::new(config.wall_base_ns),
             power: Power::new(),
-            virtio: Slots::new(config.net_mac, &config.disks),
+            virtio: Slots::new(config.net, &config.disks),
             unassigned_accesses: 0,
         }
     }
@@ -108,9 +106,9 @@ impl Platform {
         self.power.off_status()
     }
 
-    /// MAC address of the network device.
-    pub fn net_mac(&self) -> Option<[u8; 6]> {
-        self.virtio.net.as_ref().map(Net::mac)
+    /// The network device.
+    pub fn net(&self) -> Option<NetConfig> {
+        self.virtio.net.as_ref().map(Net::config)
     }
 
     /// The disks, by virtio slot.
@@ -124,14 +122,16 @@ impl Platform {
         self.virtio.violation(slot)
     }
 
+    /// Every virtio device that waits for its reset, by slot, and how its driver broke the protocol.
+    pub fn violations(&self) -> impl Iterator<Item = (u8, &Violation)> {
+        self.virtio.violations()
+    }
+
     /// What the devices counted since power-on.
     pub fn counters(&self) -> Counters {
-        let (received_frames_dropped, sent_frames_dropped) =
-            self.virtio.net.as_ref().map_or((0, 0), Net::dropped);
         Counters {
             unassigned_accesses: self.unassigned_accesses,
-            received_frames_dropped,
-            sent_frames_dropped,
+            net_drops: self.virtio.net.as_ref().map(Net::drops).unwrap_or_default(),
         }
     }
 

@@ -17,7 +17,7 @@ pub use blk::{
 };
 pub use mmio::TransportState;
 pub(crate) use net::Net;
-pub use net::NetState;
+pub use net::{MAX_MTU, MIN_MTU, NetConfig, NetDrops, NetState};
 pub use queue::{QueueRegisters, QueueState};
 pub use rng::RngState;
 pub use slots::{FIRST_DISK_SLOT, MAX_DISKS, RNG_SLOT, SlotsState};

@@ -5,7 +5,7 @@ use vm_memory::GuestMemoryMmap;
 
 use super::blk::{Disk, DiskConfig, DiskState};
 use super::mmio::{self, Transport};
-use super::net::{Net, NetState};
+use super::net::{Net, NetConfig, NetState};
 use super::rng::{Rng, RngState};
 use super::violation::Violation;
 use crate::context::Context;
@@ -42,10 +42,10 @@ pub struct SlotsState {
 
 impl Slots {
     /// Disks beyond [`MAX_DISKS`] are left out.
-    pub(crate) fn new(net_mac: Option<[u8; 6]>, disks: &[DiskConfig]) -> Self {
+    pub(crate) fn new(net: Option<NetConfig>, disks: &[DiskConfig]) -> Self {
         let disks = (FIRST_DISK_SLOT..).zip(disks).take(MAX_DISKS);
         Slots {
-            net: net_mac.map(Net::new),
+            net: net.map(Net::new),
             rng: Rng::new(),
             disks: disks.map(|(slot, config)| Disk::new(slot, config.clone())).collect(),
         }
@@ -79,6 +79,12 @@ impl Slots {
 
     pub(crate) fn violation(&self, slot: u8) -> Option<&Violation> {
         self.transport(slot)?.violation()
+    }
+
+    /// Every device that waits for its reset, by slot.
+    pub(crate) fn violations(&self) -> impl Iterator<Item = (u8, &Violation)> {
+        let slots = 0..FIRST_DISK_SLOT + self.disks.len() as u8;
+        slots.filter_map(|slot| Some((slot, self.violation(slot)?)))
     }
 
     fn transport(&self, slot: u8) -> Option<&Transport> {

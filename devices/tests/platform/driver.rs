@@ -1,6 +1,6 @@
 //! A machine and the common part of its virtio drivers: what a guest does, in test code.
 
-use devices::{Context, DiskConfig, Output, Platform, PlatformConfig, Violation};
+use devices::{Context, DiskConfig, NetConfig, Output, Platform, PlatformConfig, Violation};
 use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
 
 pub const RAM_SIZE: usize = 0x10_0000;
@@ -12,6 +12,7 @@ pub const READONLY_DISK: u8 = 3;
 /// Size of both disks.
 pub const DISK_SECTORS: u64 = 1 << 20;
 pub const MAC: [u8; 6] = [0x52, 0x54, 0, 0x12, 0x34, 0x56];
+pub const CONFIG: NetConfig = NetConfig { mac: MAC, mtu: 1500 };
 
 /// The network device's queues, and where the rings of queues are.
 pub const RX: usize = 0;
@@ -21,6 +22,7 @@ pub const EVENT_IDX: u64 = 1 << 29;
 pub const INDIRECT: u64 = 1 << 28;
 pub const VERSION_1: u64 = 1 << 32;
 pub const F_MAC: u64 = 1 << 5;
+pub const F_MTU: u64 = 1 << 3;
 
 pub const NEXT: u16 = 1;
 pub const WRITE: u16 = 2;
@@ -67,9 +69,13 @@ pub struct Machine {
 
 impl Machine {
     pub fn new() -> Self {
+        Machine::with_net(CONFIG)
+    }
+
+    pub fn with_net(net: NetConfig) -> Self {
         let disk = |readonly, id: &str| DiskConfig { sectors: DISK_SECTORS, readonly, id: id.into() };
         let disks = vec![disk(false, "first"), disk(true, "second")];
-        let config = PlatformConfig { net_mac: Some(MAC), disks, wall_base_ns: 1_700_000_000_000_000_000 };
+        let config = PlatformConfig { net: Some(net), disks, wall_base_ns: 1_700_000_000_000_000_000 };
         let mut machine = Machine {
             slot: NET,
             platform: Platform::new(&config),

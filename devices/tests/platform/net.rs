@@ -1,8 +1,16 @@
 //! Frames to and from an orderly driver.
 
+use devices::{MAX_MTU, NetConfig, NetDrops};
+
 use crate::driver::*;
 
 const BUFFER: u64 = 0x8_0000;
+/// With an MTU of 1500 and two VLAN tags.
+const MAX_FRAME: usize = 1522;
+
+fn drops(machine: &Machine) -> NetDrops {
+    machine.platform.counters().net_drops
+}
 
 /// Makes `count` receive buffers of `len` bytes available.
 fn offer_receive(machine: &mut Machine, count: u16, len: u32) {
@@ -59,13 +67,13 @@ fn sends_a_frame_spread_over_descriptors_and_an_indirect_table() {
 #[test]
 fn frames_of_impossible_length_are_dropped_and_their_buffers_given_back() {
     let mut machine = Machine::started(0);
-    for (index, len) in (0..).zip([0, 13, 1515, 60_000]) {
+    for (index, len) in (0..).zip([0, 13, MAX_FRAME + 1, 60_000]) {
         machine.offer_frame(index, BUFFER, &frame(len, 0));
     }
     machine.notify(TX);
     assert!(machine.sent().is_empty());
     assert_eq!(machine.used(TX).len(), 4);
-    assert_eq!(machine.platform.counters().sent_frames_dropped, 4);
+    assert_eq!(drops(&machine), NetDrops { sent_length: 4, ..NetDrops::default() });
     assert_eq!(machine.violation(), None);
 }
 
@@ -105,22 +113,52 @@ fn receives_over_several_buffers() {
 fn frames_without_a_buffer_are_dropped_and_counted() {
     let mut machine = Machine::started(0);
     machine.receive(&frame(60, 0));
-    assert_eq!(machine.platform.counters().received_frames_dropped, 1);
+    assert_eq!(drops(&machine), NetDrops { received_no_buffer: 1, ..NetDrops::default() });
 
     offer_receive(&mut machine, 1, 80);
     machine.receive(&frame(69, 1));
-    assert_eq!(machine.platform.counters().received_frames_dropped, 2, "the buffer is one byte too small");
+    assert_eq!(drops(&machine).received_small_buffer, 1, "the buffer is one byte too small");
     assert_eq!(machine.used(RX), []);
     machine.receive(&frame(68, 2));
     assert_eq!(machine.used(RX), [(0, 80)], "it stayed available");
 
     offer_receive(&mut machine, 1, 9000);
-    for len in [0, 13, 1515, 65535] {
+    for len in [0, 13, MAX_FRAME + 1, 65535] {
         machine.receive(&frame(len, 3));
     }
-    assert_eq!(machine.platform.counters().received_frames_dropped, 6);
+    let expected = NetDrops {
+        received_no_buffer: 1,
+        received_small_buffer: 1,
+        received_length: 4,
+        ..NetDrops::default()
+    };
+    assert_eq!(drops(&machine), expected);
     assert_eq!(machine.platform.net_receive_room(&machine.memory), 1);
     assert_eq!(machine.violation(), None);
+
+    machine.write(register::STATUS, 0);
+    machine.receive(&frame(60, 0));
+    assert_eq!(drops(&machine), NetDrops { received_no_driver: 1, ..expected });
+}
+
+/// A full payload behind a header with no, one and two VLAN tags, as large as a guest with this MTU makes them.
+#[test]
+fn full_frames_pass_in_both_directions_with_vlan_tags_too() {
+    for mtu in [68, 1500, 9000, MAX_MTU] {
+        let mut machine = Machine::with_net(NetConfig { mac: MAC, mtu });
+        machine.start(F_MTU);
+        for tags in 0..=2 {
+            let frame = frame(usize::from(mtu) + 14 + 4 * tags, 1);
+            machine.offer_frame(0, BUFFER, &frame);
+            machine.notify(TX);
+            assert_eq!(machine.sent(), [frame.clone()], "MTU {mtu}, {tags} tags");
+            offer_receive(&mut machine, 1, 12 + frame.len() as u32);
+            machine.receive(&frame);
+            assert_eq!(machine.bytes(BUFFER + 12, frame.len()), frame, "MTU {mtu}, {tags} tags");
+        }
+        machine.receive(&frame(usize::from(mtu) + 23, 1));
+        assert_eq!(drops(&machine), NetDrops { received_length: 1, ..NetDrops::default() });
+    }
 }
 
 #[test]

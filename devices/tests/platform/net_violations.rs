@@ -1,6 +1,6 @@
 //! Drivers that break the protocol.
 
-use devices::{Platform, Violation};
+use devices::{NetDrops, Platform, Violation};
 
 use crate::driver::*;
 
@@ -10,6 +10,7 @@ const BUFFER: u64 = 0x8_0000;
 #[track_caller]
 fn assert_violated(machine: &mut Machine, is_expected: impl Fn(&Violation) -> bool) {
     let violation = machine.violation().expect("the device must need a reset").clone();
+    assert_eq!(machine.platform.violations().collect::<Vec<_>>(), [(NET, &violation)]);
     assert!(is_expected(&violation), "{violation}");
     assert_eq!(machine.read(register::STATUS), DRIVER_OK | NEEDS_RESET);
     assert_ne!(machine.read(register::INTERRUPT_STATUS) & 2, 0);
@@ -48,7 +49,10 @@ fn receive(descriptors: &[(u64, u32, u16, u16)]) -> Machine {
     }
     machine.offer(RX, 0);
     machine.receive(&frame(60, 0));
-    assert_eq!(machine.platform.counters().received_frames_dropped, 1);
+    assert_eq!(
+        machine.platform.counters().net_drops,
+        NetDrops { received_no_driver: 1, ..NetDrops::default() }
+    );
     machine
 }
 

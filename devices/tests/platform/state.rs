@@ -1,7 +1,8 @@
 //! Saved state: round trip, encoding, and what is refused.
 
 use devices::{
-    ClockState, NetState, Platform, PlatformState, QueueState, STATE_VERSION, StateError, TransportState,
+    ClockState, MAX_MTU, MIN_MTU, NetState, Platform, PlatformState, QueueState, STATE_VERSION, StateError,
+    TransportState,
 };
 
 use crate::disk_state;
@@ -99,6 +100,10 @@ fn refuses_what_cannot_be() {
     assert_refused(|state| transport(state).driver_features |= 1, registers);
     assert_refused(|state| transport(state).driver_features &= !VERSION_1, registers);
     assert_refused(|state| transport(state).interrupt_status = 4, registers);
+
+    let mtu = |error: &StateError| matches!(error, StateError::Mtu { .. });
+    assert_refused(|state| state.virtio.net.as_mut().unwrap().config.mtu = MIN_MTU - 1, mtu);
+    assert_refused(|state| state.virtio.net.as_mut().unwrap().config.mtu = MAX_MTU + 1, mtu);
 
     let queue = |error: &StateError| matches!(error, StateError::Queue { slot: 0, .. });
     assert_refused(|state| transmit(state).registers.size = 5, queue);

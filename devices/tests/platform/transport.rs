@@ -10,18 +10,19 @@ fn identity_features_and_configuration() {
     let mut machine = Machine::new();
     let identity = [0x00, 0x04, 0x08].map(|register| machine.read(register));
     assert_eq!(identity, [0x7472_6976, 2, 1]);
-    assert_eq!(machine.offered(), VERSION_1 | EVENT_IDX | INDIRECT | F_MAC);
+    assert_eq!(machine.offered(), VERSION_1 | EVENT_IDX | INDIRECT | F_MAC | F_MTU);
     machine.write(DEVICE_FEATURES_SEL, 2);
     assert_eq!(machine.read(DEVICE_FEATURES), 0);
     assert_eq!(machine.read(0xfc), 0, "the configuration never changes");
 
-    let mut configuration = [0xff; 8];
+    let mut configuration = [0xff; 16];
     machine.context(|platform, ctx| platform.mmio_read(ctx, NET_BASE + 0x100, &mut configuration));
-    assert_eq!(configuration, [MAC[0], MAC[1], MAC[2], MAC[3], MAC[4], MAC[5], 0, 0]);
+    let mtu = CONFIG.mtu.to_le_bytes();
+    assert_eq!(configuration, [&MAC[..], &[0; 4], &mtu, &[0; 4]].concat()[..], "address, MTU, nothing else");
     let mut last = [0];
     machine.context(|platform, ctx| platform.mmio_read(ctx, NET_BASE + 0x105, &mut last));
     assert_eq!(last, [MAC[5]]);
-    assert_eq!(machine.platform.net_mac(), Some(MAC));
+    assert_eq!(machine.platform.net(), Some(CONFIG));
     assert_eq!(machine.platform.counters().unassigned_accesses, 0);
 }
 
@@ -150,11 +151,11 @@ fn accesses_of_another_width_or_register_are_unassigned() {
 
 #[test]
 fn without_a_network_the_slot_is_empty() {
-    let config = devices::PlatformConfig { net_mac: None, disks: Vec::new(), wall_base_ns: 0 };
+    let config = devices::PlatformConfig { net: None, disks: Vec::new(), wall_base_ns: 0 };
     let mut machine = Machine::new();
     machine.platform = devices::Platform::new(&config);
     assert_eq!(machine.read(0), u32::MAX);
     machine.receive(&frame(60, 0));
     assert_eq!(machine.platform.net_receive_room(&machine.memory), 0);
-    assert_eq!(machine.platform.net_mac(), None);
+    assert_eq!(machine.platform.net(), None);
 }

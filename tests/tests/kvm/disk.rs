@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use devices::{DiskConfig, DiskOperation, DiskRequest, Output, PlatformConfig};
+use devices::{DiskConfig, DiskOperation, DiskRequest, NetConfig, Output, PlatformConfig};
 use ftlog::Event;
 use ftvmm::{boot::Image, demo::random::Random, kvm::Host, machine::Machine};
 use ftvmm_tests::harness;
@@ -40,7 +40,11 @@ fn a_ledger_reads_its_disk_and_erases_what_is_stale() {
     disk[20 * 512 + 9] = 1;
     let image = Image::open("builtin:ledger", None).unwrap();
     let disks = vec![DiskConfig { sectors: SECTORS as u64, readonly: false, id: "disk".into() }];
-    let devices = PlatformConfig { net_mac: Some([2, 0, 0, 0, 0, 1]), disks, wall_base_ns: 0 };
+    let devices = PlatformConfig {
+        net: Some(NetConfig { mac: [2, 0, 0, 0, 0, 1], mtu: 1500 }),
+        disks,
+        wall_base_ns: 0,
+    };
     let host = Host::open().unwrap();
     let mut machine = Machine::boot(&host, host.richest_cpu().unwrap(), 64, &devices, &image, "").unwrap();
     let (mut random, mut said) = (Random::new(harness::seed()), String::new());

@@ -35,7 +35,7 @@ pub fn boot(kernel: &str, cmdline: &str) -> Machine {
 /// The same with `memory_mib` MiB.
 pub fn boot_with(memory_mib: u32, kernel: &str, cmdline: &str) -> Machine {
     let image = Image::open(kernel, None).unwrap();
-    let devices = PlatformConfig { net_mac: None, disks: Vec::new(), wall_base_ns: WALL_BASE_NS };
+    let devices = PlatformConfig { net: None, disks: Vec::new(), wall_base_ns: WALL_BASE_NS };
     let host = Host::open().unwrap();
     Machine::boot(&host, host.richest_cpu().unwrap(), memory_mib, &devices, &image, cmdline).unwrap()
 }

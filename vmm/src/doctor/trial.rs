@@ -57,7 +57,7 @@ fn replay_equals_recording() -> anyhow::Result<String> {
 }
 
 fn machine() -> anyhow::Result<Machine> {
-    let devices = PlatformConfig { net_mac: None, disks: Vec::new(), wall_base_ns: 0 };
+    let devices = PlatformConfig { net: None, disks: Vec::new(), wall_base_ns: 0 };
     let image = Image::open(GUEST, None)?;
     let host = Host::open()?;
     Ok(Machine::boot(&host, host.richest_cpu()?, MEMORY_MIB, &devices, &image, COMMAND_LINE)?)

@@ -3,43 +3,33 @@
 use serde::{Deserialize, Serialize};
 use vm_memory::GuestMemoryMmap;
 
-use super::Net;
+use super::{Net, NetConfig, NetDrops};
 use crate::state::StateError;
 use crate::virtio::mmio::TransportState;
 
 /// Saved state of the network device.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NetState {
-    /// Its MAC address.
-    pub mac: [u8; 6],
+    /// What it is.
+    pub config: NetConfig,
     /// Registers and queues.
     pub transport: TransportState,
-    /// Frames for the guest that were dropped.
-    pub received_dropped: u64,
-    /// Frames from the guest that were dropped.
-    pub sent_dropped: u64,
+    /// What it dropped.
+    pub drops: NetDrops,
 }
 
 impl Net {
     pub(crate) fn save(&self) -> NetState {
-        let Self { mac, transport, received_dropped, sent_dropped, buffers: _ } = self;
-        NetState {
-            mac: *mac,
-            transport: transport.save(),
-            received_dropped: *received_dropped,
-            sent_dropped: *sent_dropped,
-        }
+        let Self { config, transport, drops, buffers: _, packet: _ } = self;
+        NetState { config: *config, transport: transport.save(), drops: *drops }
     }
 
     pub(crate) fn restore(state: &NetState, memory: &GuestMemoryMmap<()>) -> Result<Self, StateError> {
-        let NetState { mac, transport, received_dropped, sent_dropped } = state;
-        let fresh = Net::new(*mac);
-        Ok(Net {
-            mac: *mac,
-            transport: fresh.transport.restore(transport, memory)?,
-            received_dropped: *received_dropped,
-            sent_dropped: *sent_dropped,
-            buffers: fresh.buffers,
-        })
+        let NetState { config, transport, drops } = state;
+        config.check()?;
+        let mut net = Net::new(*config);
+        net.transport = net.transport.restore(transport, memory)?;
+        net.drops = *drops;
+        Ok(net)
     }
 }
