@@ -32,6 +32,8 @@ mod identity;
 mod kills;
 #[path = "failover/lag.rs"]
 mod lag;
+#[path = "failover/network.rs"]
+mod network;
 #[path = "failover/outlets.rs"]
 mod outlets;
 #[path = "failover/partition.rs"]

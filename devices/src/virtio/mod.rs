@@ -20,6 +20,6 @@ pub(crate) use net::Net;
 pub use net::{MAX_MTU, MIN_MTU, NetConfig, NetDrops, NetState};
 pub use queue::{QueueRegisters, QueueState};
 pub use rng::RngState;
-pub use slots::{FIRST_DISK_SLOT, MAX_DISKS, RNG_SLOT, SlotsState};
-pub(crate) use slots::{NET_SLOT, Slots};
+pub(crate) use slots::Slots;
+pub use slots::{FIRST_DISK_SLOT, MAX_DISKS, NET_SLOT, RNG_SLOT, SlotsState};
 pub use violation::Violation;

@@ -13,7 +13,7 @@ use crate::interrupts::InterruptController;
 use crate::state::StateError;
 
 /// The virtio slot of the network device.
-pub(crate) const NET_SLOT: u8 = 0;
+pub const NET_SLOT: u8 = 0;
 /// The virtio slot of the source of random bytes.
 pub const RNG_SLOT: u8 = 1;
 /// The virtio slot of the first disk; the others follow it.

@@ -4,11 +4,11 @@ use std::{io::Write, path::PathBuf};
 
 use anyhow::Context;
 use clap::Args;
+use serde::Serialize;
 use serde_json::Value;
 
-use crate::{
-    control::{ConsoleReport, DiskReport, Request, Status, Takeover, peer_address, request},
-    machine::ExitCounts,
+use crate::control::{
+    ConsoleReport, DiskReport, NetReport, Request, Status, Takeover, peer_address, request,
 };
 
 /// Which process to talk to, and how to show its answer.
@@ -114,12 +114,14 @@ fn describe_status(status: &Status) -> String {
         row("pace", &status.pace),
     ];
     let exits = status.exits.total();
-    lines.extend((exits > 0).then(|| row("exits", format!("{exits}: {}", nonzero(&status.exits)))));
+    let named = || named(&status.exits).join(", ");
+    lines.extend((exits > 0).then(|| row("exits", format!("{exits}: {}", named()))));
     lines.extend(status.disks.iter().enumerate().map(|(index, disk)| describe_disk(index, disk)));
     let ConsoleReport { target, dropped_bytes } = &status.console;
     let dropped =
         if *dropped_bytes == 0 { String::new() } else { format!(", {dropped_bytes} bytes dropped") };
     lines.push(row("console", format!("{target}{dropped}")));
+    lines.extend(status.net.iter().map(describe_net));
     lines.extend(status.last_loss.iter().map(|loss| row("last loss", loss)));
     lines.extend(
         status
@@ -133,12 +135,19 @@ fn describe_status(status: &Status) -> String {
 }
 
 /// The counts that are not 0.
-fn nonzero(exits: &ExitCounts) -> String {
-    let fields = serde_json::to_value(exits).unwrap_or_default();
+fn named(counts: &impl Serialize) -> Vec<String> {
+    let fields = serde_json::to_value(counts).unwrap_or_default();
     let fields = fields.as_object().into_iter().flatten().filter(|(_, count)| count.as_u64() > Some(0));
-    let named: Vec<String> =
-        fields.map(|(name, count)| format!("{} {count}", name.replace('_', " "))).collect();
-    named.join(", ")
+    fields.map(|(name, count)| format!("{} {count}", name.replace('_', " "))).collect()
+}
+
+fn describe_net(net: &NetReport) -> String {
+    let NetReport { tap, attached, drops, untaken } = net;
+    let mut dropped = named(drops);
+    dropped.extend((*untaken > 0).then(|| format!("not taken by the host {untaken}")));
+    let dropped = if dropped.is_empty() { "none".to_owned() } else { dropped.join(", ") };
+    let gone = if *attached { "" } else { ", gone" };
+    row("network", format!("{tap}{gone}, dropped frames: {dropped}"))
 }
 
 fn describe_disk(index: usize, disk: &DiskReport) -> String {

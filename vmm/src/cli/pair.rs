@@ -19,7 +19,7 @@ use crate::{
     ingress::Inbox,
     kvm::Host,
     link::{
-        primary::{self, Origin, Site},
+        primary::{self, OnNetLoss, Origin, Site},
         secondary::{self, Listener, Served},
     },
     role::Config,
@@ -42,6 +42,10 @@ pub struct FtOptions {
     /// How far the secondary may fall behind before the primary is slowed, in ms; at twice this it is stopped
     #[arg(long, value_name = "MS", default_value_t = 1000, value_parser = clap::value_parser!(u64).range(10..=3_600_000))]
     max_lag: u64,
+    /// What a protected side does whose TAP device is gone, besides looking for it: keep runs the VM on; handover
+    /// stops this side after 2 s, so that its secondary takes over. Whether the VM can be reached there, nobody checks
+    #[arg(long, value_name = "WHAT", value_enum, default_value_t)]
+    on_net_loss: OnNetLoss,
     /// Unix socket at which status and commands are answered
     #[arg(long, value_name = "SOCKET")]
     control: Option<PathBuf>,
@@ -70,6 +74,7 @@ impl FtOptions {
             board,
             inbox,
             outlets,
+            on_net_loss: self.on_net_loss,
             stop,
         })
     }
@@ -122,13 +127,13 @@ impl Primary {
         let _control = self.ft.serve_control(&site.board)?;
         let host = Host::open()?;
         let cpu = self.vm.cpu(&host)?;
-        let shape = self.vm.shape(cpu, &site.outlets.disks);
+        let shape = self.vm.shape(cpu, &site.outlets);
         let asked = start::Asked { peer: &self.peer, force: self.force, new: self.new };
         let permission = start::await_permission(&site, &shape, &asked)?;
         let wall_base_ns = clock::wall_ns();
         let vm = permission.vm.map_or_else(|| identity::random().map(VmId), Ok)?;
         let identity = VmIdentity { vm, shape, wall_base_ns };
-        let mut machine = self.vm.boot(&host, cpu, wall_base_ns, &site.outlets.disks)?;
+        let mut machine = self.vm.boot(&host, cpu, wall_base_ns, &site.outlets)?;
         shutdown::on_signal(&site.stop, &site.inbox)?;
         let console = site.outlets.console.clone();
         let ended = primary::run(site, identity, &mut machine, Origin::Started(permission), Some(self.peer));

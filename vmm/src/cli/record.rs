@@ -55,9 +55,9 @@ impl Record {
         let wall_base_ns = clock::wall_ns();
         let host = Host::open()?;
         let cpu = self.vm.cpu(&host)?;
-        let mut machine = self.vm.boot(&host, cpu, wall_base_ns, &outlets.disks)?;
+        let mut machine = self.vm.boot(&host, cpu, wall_base_ns, &outlets)?;
         shutdown::on_signal(&stop, &inbox)?;
-        let shape = self.vm.shape(cpu, &outlets.disks);
+        let shape = self.vm.shape(cpu, &outlets);
         let mut recording = Recording::create(
             &self.log,
             self.force,
@@ -67,9 +67,12 @@ impl Record {
             outlets.clone(),
             board.clone(),
         )?;
-        let _reader = outlets.tap.clone().map(|tap| TapReader::start(tap, inbox.clone())).transpose()?;
+        let net = machine.platform().net();
+        let _reader = TapReader::start(outlets.tap.as_ref(), net, &inbox, &board)?;
+        outlets.announce(net);
         let input = Input { inbox, clock: VirtualClock::starting_at(0), stop };
-        let ended = live::run(&mut machine, &input, &mut Observed::new(&mut recording, board));
+        let ended =
+            live::run(&mut machine, &input, &mut Observed::new(&mut recording, board, outlets.tap.clone()));
         outlets.console.close();
         let ended = ended?;
         recording.finish(&mut machine)?;

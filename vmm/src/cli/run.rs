@@ -17,8 +17,9 @@ use crate::{
 
 /// Run a VM without protection: the baseline of every comparison
 ///
-/// SIGTERM and SIGINT end it in order. An example, with a TAP device that is made beforehand or by this command:
+/// SIGTERM and SIGINT end it in order. An example, with a TAP device that is made beforehand:
 ///
+///   ip tuntap add dev vm0 mode tap && ip link set vm0 up
 ///   ftvmm run --kernel builtin:kv --net tap=vm0
 #[derive(Args)]
 pub struct Run {
@@ -38,13 +39,15 @@ impl Run {
         let outlets = self.vm.outlets(Use::Alone, &inbox, &stop, &board)?;
         let _control = self.control.map(|path| Server::start(&path, board.clone())).transpose()?;
         let host = Host::open()?;
-        let mut machine = self.vm.boot(&host, self.vm.cpu(&host)?, clock::wall_ns(), &outlets.disks)?;
+        let mut machine = self.vm.boot(&host, self.vm.cpu(&host)?, clock::wall_ns(), &outlets)?;
         shutdown::on_signal(&stop, &inbox)?;
-        let _reader = outlets.tap.clone().map(|tap| TapReader::start(tap, inbox.clone())).transpose()?;
+        let net = machine.platform().net();
+        let _reader = TapReader::start(outlets.tap.as_ref(), net, &inbox, &board)?;
+        outlets.announce(net);
         let input = Input { inbox, clock: VirtualClock::starting_at(0), stop };
-        let console = outlets.console.clone();
+        let (console, tap) = (outlets.console.clone(), outlets.tap.clone());
         let mut witness = Unprotected(outlets);
-        let ended = live::run(&mut machine, &input, &mut Observed::new(&mut witness, board));
+        let ended = live::run(&mut machine, &input, &mut Observed::new(&mut witness, board, tap));
         console.close();
         Ok(exit::of_machine(ended?))
     }

@@ -3,7 +3,7 @@
 use std::{path::PathBuf, str::FromStr, sync::Arc};
 
 use clap::Args;
-use devices::PlatformConfig;
+use devices::{MAX_MTU, MIN_MTU, NetConfig, PlatformConfig};
 use ftlog::{NetShape, Shape};
 
 use crate::{
@@ -101,9 +101,11 @@ impl VmOptions {
         self.name.clone().unwrap_or_else(|| VmName::derive(&self.kernel, &self.cmdline))
     }
 
-    /// The MAC address of the VM's network card, if it has one.
-    fn mac(&self) -> Option<[u8; 6]> {
-        self.net.as_ref().map(|net| net.mac.unwrap_or_else(|| mac::mac_of(self.name().as_str())))
+    /// The VM's network card, if it has one: its frames are as long as the TAP device's.
+    fn net(&self, outlets: &Outlets) -> Option<NetConfig> {
+        let (net, tap) = (self.net.as_ref()?, outlets.tap.as_ref()?);
+        let mac = net.mac.unwrap_or_else(|| mac::mac_of(self.name().as_str()));
+        Some(NetConfig { mac, mtu: tap.mtu().clamp(MIN_MTU, MAX_MTU) })
     }
 
     /// The guest's CPU, as chosen or the richest that `host` can show.
@@ -112,14 +114,14 @@ impl VmOptions {
     }
 
     /// What a peer or a log must agree with, the CPU being `cpu`.
-    pub fn shape(&self, cpu: &Template, disks: &Disks) -> Shape {
+    pub fn shape(&self, cpu: &Template, outlets: &Outlets) -> Shape {
         Shape {
             name: self.name().to_string(),
             cpu: cpu.name.to_owned(),
             memory_mib: self.memory,
             cpus: self.cpus,
-            net: self.mac().map(|mac| NetShape { mac, mtu: 1500 }),
-            disks: disks.shapes(),
+            net: self.net(outlets).map(|NetConfig { mac, mtu }| NetShape { mac, mtu }),
+            disks: outlets.disks.shapes(),
             kernel: self.kernel.clone(),
             cmdline: self.cmdline.clone(),
         }
@@ -131,11 +133,11 @@ impl VmOptions {
         host: &Host,
         cpu: &'static Template,
         wall_base_ns: u64,
-        disks: &Disks,
+        outlets: &Outlets,
     ) -> anyhow::Result<Machine> {
         let image = Image::open(&self.kernel, self.initrd.as_deref())?;
-        let devices =
-            PlatformConfig { net_mac: self.mac(), disks: disk::configs(&disks.shapes()), wall_base_ns };
+        let disks = disk::configs(&outlets.disks.shapes());
+        let devices = PlatformConfig { net: self.net(outlets), disks, wall_base_ns };
         Ok(Machine::boot(host, cpu, self.memory, &devices, &image, &self.cmdline)?)
     }
 

@@ -3,6 +3,7 @@
 mod address;
 mod board;
 mod client;
+mod net;
 mod request;
 mod server;
 mod session;
@@ -12,6 +13,7 @@ mod trouble;
 pub use address::{listen_address, peer_address};
 pub use board::Board;
 pub use client::request;
+pub use net::NetReport;
 pub use request::{Pending, Request};
 pub use server::Server;
 pub use status::{

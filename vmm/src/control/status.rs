@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Trouble;
+use super::{NetReport, Trouble};
 use crate::machine::{EventCounts, ExitCounts};
 
 /// Which part a process plays.
@@ -165,6 +165,8 @@ pub struct Status {
     pub disks: Vec<DiskReport>,
     /// The console.
     pub console: ConsoleReport,
+    /// The network card; not on a secondary.
+    pub net: Option<NetReport>,
     /// How fast the vCPU may run: full, slow, stopped.
     pub pace: String,
     /// Why the peer was last lost, or could not be had.

@@ -1,5 +1,6 @@
 //! The world outside the guest: clocks, TAP devices, consoles, files that a user names. Nothing here is seen by a device.
 
+pub mod announce;
 pub mod bell;
 pub mod bounded;
 pub mod clock;

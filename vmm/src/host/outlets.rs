@@ -2,12 +2,16 @@
 
 use std::sync::Arc;
 
-use devices::Output;
+use devices::{NetConfig, Output};
 use ftlog::Event;
 
 use crate::{
     disk::Disks,
-    host::{console::Console, tap::Tap},
+    host::{
+        announce::{Addresses, announce},
+        console::Console,
+        tap::Tap,
+    },
 };
 
 /// The guest's ways to the outside world. What comes here has passed the gate, or there is none to pass.
@@ -26,6 +30,13 @@ impl Outlets {
     pub fn emit_all(&self, events: &[Event], outputs: &mut Vec<Output>) {
         self.disks.admit(events, outputs);
         outputs.drain(..).for_each(|output| self.emit(output));
+    }
+
+    /// Tells the network that a guest with the card `net` is here, of which nothing else is known.
+    pub fn announce(&self, net: Option<NetConfig>) {
+        if let (Some(tap), Some(net)) = (&self.tap, net) {
+            announce(tap, &Addresses::of(net.mac));
+        }
     }
 
     /// Lets one output out; a disk's request was admitted before.

@@ -1,20 +1,34 @@
-//! The thread that reads the TAP device.
+//! The thread that reads the TAP device, and looks for it again when it has gone away.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{
+    fs::File,
+    io,
+    os::fd::{AsRawFd, BorrowedFd},
+    sync::Arc,
+    time::Duration,
+};
 
-use rustix::event::{PollFd, PollFlags, poll};
+use devices::NetConfig;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use vmm_sys_util::eventfd::EventFd;
 
 use super::Inbox;
-use crate::host::{
-    reserve::{self, Handle},
-    tap::{MAX_FRAME, Tap},
+use crate::{
+    control::Board,
+    host::{
+        reserve::{self, Handle},
+        tap::{MAX_FRAME, Tap, receive},
+    },
 };
 
 /// Frames handed over together.
 const BATCH: usize = 64;
 /// How often a reader that waits for room looks whether it should end.
 const PATIENCE: Duration = Duration::from_millis(20);
+/// How often a device that is gone is looked for.
+const LOOK_AGAIN: Timespec = Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
+/// What does not work while it is gone, as `status` calls it.
+const NET: &str = "net";
 
 /// Moves frames from a TAP device to the inbox until it is dropped.
 pub struct TapReader {
@@ -22,18 +36,36 @@ pub struct TapReader {
     thread: Option<Handle<()>>,
 }
 
+struct Reader {
+    tap: Arc<Tap>,
+    mtu: u16,
+    inbox: Arc<Inbox>,
+    board: Board,
+    stop: EventFd,
+}
+
 impl TapReader {
-    /// Starts reading.
-    pub fn start(tap: Arc<Tap>, inbox: Arc<Inbox>) -> io::Result<Self> {
+    /// Starts reading for a guest with this network card, if it has one.
+    ///
+    /// # Errors
+    /// The host's.
+    pub fn start(
+        tap: Option<&Arc<Tap>>,
+        net: Option<NetConfig>,
+        inbox: &Arc<Inbox>,
+        board: &Board,
+    ) -> io::Result<Option<Self>> {
+        let (Some(tap), Some(net)) = (tap, net) else { return Ok(None) };
         let stop = EventFd::new(libc::EFD_NONBLOCK)?;
-        let stopped = stop.try_clone()?;
-        let body = move || {
-            if let Err(error) = read_until(&tap, &inbox, &stopped) {
-                tracing::error!(tap = tap.name(), %error, "reading the TAP device failed; the guest hears nothing more");
-            }
+        let reader = Reader {
+            tap: tap.clone(),
+            mtu: net.mtu,
+            inbox: inbox.clone(),
+            board: board.clone(),
+            stop: stop.try_clone()?,
         };
-        let thread = reserve::spawn("tap", body)?;
-        Ok(Self { stop, thread: Some(thread) })
+        let thread = reserve::spawn("tap", move || reader.run())?;
+        Ok(Some(Self { stop, thread: Some(thread) }))
     }
 }
 
@@ -46,31 +78,65 @@ impl Drop for TapReader {
     }
 }
 
-fn read_until(tap: &Tap, inbox: &Inbox, stop: &EventFd) -> io::Result<()> {
-    let mut buffer = vec![0; MAX_FRAME];
-    let mut frames = Vec::with_capacity(BATCH);
-    loop {
-        wait_for_frames(tap, stop)?;
-        if stop.read().is_ok() {
-            return Ok(());
+impl Reader {
+    fn run(&self) {
+        while self.stop.read().is_err() {
+            match self.tap.file() {
+                Some(file) => {
+                    if let Err(error) = self.read(&file) {
+                        self.tap.detach();
+                        self.tell_gone(&error.to_string());
+                    }
+                }
+                None => self.look_again(),
+            }
         }
-        while frames.len() < BATCH && !inbox.is_full() {
-            let Some(length) = tap.receive(&mut buffer)? else { break };
-            // The log's events are that long at most; no Ethernet frame is longer.
-            frames.push(buffer[..length.min(ftlog::MAX_EVENT_PAYLOAD)].to_vec());
-        }
-        inbox.push_frames(&mut frames, PATIENCE);
     }
-}
 
-fn wait_for_frames(tap: &Tap, stop: &EventFd) -> io::Result<()> {
-    use std::os::fd::{AsRawFd, BorrowedFd};
-    // SAFETY: `stop` keeps its descriptor open for as long as the borrow.
-    #[allow(unsafe_code)]
-    let stop = unsafe { BorrowedFd::borrow_raw(stop.as_raw_fd()) };
-    let mut ready = [PollFd::new(tap, PollFlags::IN), PollFd::from_borrowed_fd(stop, PollFlags::IN)];
-    match poll(&mut ready, None) {
-        Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
-        Err(error) => Err(error.into()),
+    /// Waits for frames and hands them over.
+    fn read(&self, file: &File) -> io::Result<()> {
+        let mut buffer = vec![0; MAX_FRAME];
+        let mut frames = Vec::with_capacity(BATCH);
+        let mut ready =
+            [PollFd::new(file, PollFlags::IN), PollFd::from_borrowed_fd(self.bell(), PollFlags::IN)];
+        loop {
+            match poll(&mut ready, None) {
+                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+            if !ready[1].revents().is_empty() {
+                return Ok(());
+            }
+            while frames.len() < BATCH && !self.inbox.is_full() {
+                // A device that is gone is ready too (POLLERR), and says so here.
+                let Some(length) = receive(file, &mut buffer)? else { break };
+                // The log's events are that long at most; no Ethernet frame is longer.
+                frames.push(buffer[..length.min(ftlog::MAX_EVENT_PAYLOAD)].to_vec());
+            }
+            self.inbox.push_frames(&mut frames, PATIENCE);
+        }
+    }
+
+    fn look_again(&self) {
+        let _ = poll(&mut [PollFd::from_borrowed_fd(self.bell(), PollFlags::IN)], Some(&LOOK_AGAIN));
+        match self.tap.attach_again(self.mtu) {
+            Ok(()) => self.board.well(NET),
+            Err(error) => self.tell_gone(&error.to_string()),
+        }
+    }
+
+    fn tell_gone(&self, why: &str) {
+        self.board.trouble(
+            NET,
+            format!("the guest is cut off from its network: TAP device {}: {why}", self.tap.name()),
+        );
+    }
+
+    fn bell(&self) -> BorrowedFd<'_> {
+        // SAFETY: `stop` keeps its descriptor open for as long as the borrow.
+        #[allow(unsafe_code)]
+        unsafe {
+            BorrowedFd::borrow_raw(self.stop.as_raw_fd())
+        }
     }
 }

@@ -10,7 +10,6 @@
 //! A link thread never blocks on anything but its poll: it owns the connection and the core, and reports what it
 //! hears to the core in the order in which it hears it.
 
-pub mod announce;
 pub mod connection;
 pub mod handshake;
 pub mod mailbox;

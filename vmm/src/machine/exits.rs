@@ -51,6 +51,7 @@ impl Machine {
                 Event::Entropy { bytes } => self.platform.receive_entropy(&mut context, bytes),
             }
         }
+        self.tally.look_at(&self.platform);
         for output in &outputs[first_output..] {
             match output {
                 Output::Net { frame, .. } => self.digest.absorb(frame),

@@ -3,6 +3,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use devices::{NetDrops, Platform, Violation};
 use ftlog::Event;
 use serde::{Deserialize, Serialize};
 
@@ -62,13 +63,17 @@ pub struct EventCounts {
     pub entropy: EventCount,
 }
 
-/// Both, since this process has had the machine.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// Both, since this process has had the machine, and how its devices do.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Sync points.
     pub exits: ExitCounts,
     /// Events at them.
     pub events: EventCounts,
+    /// Frames that the network card dropped since power-on.
+    pub drops: NetDrops,
+    /// Devices that wait for their reset, by virtio slot, and why.
+    pub violations: Vec<(u8, Violation)>,
 }
 
 /// Counts for the vCPU thread; clones read the same counts from other threads. No part of the machine's state.
@@ -85,7 +90,7 @@ const INTERRUPT_ACK: u64 = 0x64;
 impl Tally {
     /// The counts now.
     pub fn now(&self) -> Counts {
-        *self.counts()
+        self.counts().clone()
     }
 
     /// Counts a complete sync point.
@@ -104,6 +109,14 @@ impl Tally {
             of_kind.count += 1;
             of_kind.bytes += event.payload().len() as u64;
         }
+    }
+
+    /// Takes down how the devices do after a sync point.
+    pub(super) fn look_at(&self, devices: &Platform) {
+        let mut counts = self.counts();
+        counts.drops = devices.counters().net_drops;
+        counts.violations.clear();
+        counts.violations.extend(devices.violations().map(|(slot, violation)| (slot, violation.clone())));
     }
 
     /// Hardly ever contended: others look a hundred times a second at most.

@@ -1,11 +1,14 @@
 //! What `status` tells of a machine that nobody protects.
 
+use std::sync::Arc;
+
 use devices::Output;
 use ftlog::{Position, StepRef};
 
 use super::Witness;
 use crate::{
     control::{Board, Role, State, Status},
+    host::tap::Tap,
     machine::Machine,
 };
 
@@ -16,12 +19,13 @@ const REPORT_NS: u64 = 1_000_000;
 pub struct Observed<'a, W> {
     witness: &'a mut W,
     board: Board,
+    tap: Option<Arc<Tap>>,
     next_ns: u64,
 }
 
 impl<'a, W: Witness> Observed<'a, W> {
-    /// Has `board` tell how the machine of `witness` does.
-    pub fn new(witness: &'a mut W, board: Board) -> Self {
+    /// Has `board` tell how the machine of `witness` does, whose network is `tap`.
+    pub fn new(witness: &'a mut W, board: Board, tap: Option<Arc<Tap>>) -> Self {
         board.update(|status| {
             (status.role, status.state) = (Role::Alone, State::Unprotected);
             status.pace = "full".to_owned();
@@ -29,7 +33,7 @@ impl<'a, W: Witness> Observed<'a, W> {
         board.set_handler(Some(Box::new(|pending| {
             pending.refuse("nobody protects this VM and nobody can: it was not started with `ftvmm primary`");
         })));
-        Self { witness, board, next_ns: 0 }
+        Self { witness, board, tap, next_ns: 0 }
     }
 
     fn tell(&self, machine: &Machine, status: &mut Status) {
@@ -59,6 +63,7 @@ impl<W: Witness> Witness for Observed<'_, W> {
         if machine.time_ns() >= self.next_ns {
             self.next_ns = machine.time_ns() + REPORT_NS;
             self.board.update(|status| self.tell(machine, status));
+            self.board.tell_devices(self.tap.as_deref(), &machine.tally().now());
         }
         self.witness.between(machine)
     }

@@ -7,6 +7,7 @@ mod failover;
 mod hearing;
 mod letters;
 mod messages;
+mod net_loss;
 mod orders;
 mod resync;
 mod status;
@@ -20,6 +21,7 @@ use std::{sync::Arc, time::Duration};
 use crossbeam_channel::bounded;
 use ftlog::{Generation, Hello, Purpose};
 
+pub use net_loss::OnNetLoss;
 pub use orders::Halted;
 
 use self::{
@@ -58,6 +60,8 @@ pub struct Site {
     pub inbox: Arc<Inbox>,
     /// The guest's ways out.
     pub outlets: Outlets,
+    /// What a protected primary does that is cut off from its network.
+    pub on_net_loss: OnNetLoss,
     /// The way to end the VM.
     pub stop: StopSwitch,
 }
@@ -133,6 +137,8 @@ pub fn run(
     peer: Option<String>,
 ) -> anyhow::Result<Ended> {
     let name = identity.shape.name.clone();
+    // After a takeover it was announced at once.
+    let starts = matches!(origin, Origin::Started(_));
     let (mailbox, letters) = mailbox()?;
     let (vcpu_mailbox, vcpu_letters) = super::mailbox::mailbox()?;
     let orders = Arc::new(Orders::new(site.inbox.clone(), site.stop.clone()));
@@ -160,12 +166,17 @@ pub fn run(
         let _guard = HaltOnDrop(link.orders());
         link.run()
     })?;
-    let _reader =
-        site.outlets.tap.clone().map(|tap| TapReader::start(tap, site.inbox.clone())).transpose()?;
+    let net = machine.platform().net();
+    let _reader = TapReader::start(site.outlets.tap.as_ref(), net, &site.inbox, &site.board)?;
     let input = Input { inbox: site.inbox.clone(), clock, stop: site.stop.clone() };
     let mut witness = Recorded::new(identity, vcpu_mailbox, orders, site.outlets.disks.clone(), from);
     // Until the arbiter has said that this side may, the guest does not run.
-    let ended = witness.obey(machine).and_then(|()| live::run(machine, &input, &mut witness));
+    let ended = witness.obey(machine).and_then(|()| {
+        if starts {
+            site.outlets.announce(net);
+        }
+        live::run(machine, &input, &mut witness)
+    });
     let ended = witness.finish().and(ended);
     site.board.set_handler(None);
     let finish = link.join().unwrap_or_else(|| Err(anyhow::anyhow!("the link thread panicked")))?;

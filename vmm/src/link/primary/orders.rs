@@ -28,6 +28,9 @@ pub enum Halted {
     /// The operator asked for a failure.
     #[error("failed on request; the VM is live on its secondary")]
     OnRequest,
+    /// The TAP device is gone, and that was to be a reason.
+    #[error("handed over: this side's TAP device is gone; the VM is live on its secondary")]
+    CutOff,
     /// The link thread has ended.
     #[error("the link thread has ended")]
     LinkEnded,

@@ -40,6 +40,7 @@ impl LinkThread {
         }
         let lags = self.lags.iter_recorded();
         let lags = lags.map(|lag| (lag.value_iterated_to() as f64 / 1e3, lag.count_at_value())).collect();
+        self.site.board.tell_devices(self.site.outlets.tap.as_deref(), &counts);
         self.site.board.update(|status| {
             status.state = if self.halted { State::Halted } else { state_of(phase) };
             status.generation = self.core.generation().0;

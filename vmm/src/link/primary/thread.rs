@@ -103,6 +103,8 @@ pub struct LinkThread {
     pub(super) suspended: Option<String>,
     pub(super) failing: Option<(Pending, String)>,
     pub(super) vcpu_ended: bool,
+    /// Since when the TAP device has been gone, ns.
+    pub(super) net_lost_ns: Option<u64>,
     /// The generation for which protection was announced.
     pub(super) protected_noted: Option<Generation>,
     pub(super) rate: Rate,
@@ -176,6 +178,7 @@ impl LinkThread {
             ending_since_ns: None,
             failing: None,
             vcpu_ended: false,
+            net_lost_ns: None,
         };
         effects::carry_out(&mut thread, first);
         thread
@@ -204,6 +207,7 @@ impl LinkThread {
                 self.read_resync();
             }
             self.tell(Event::Tick);
+            self.watch_network();
             self.renew_lease();
             self.seek_peer();
             self.flush();

@@ -50,7 +50,6 @@ pub struct Listener {
 /// What a visitor's thread needs.
 struct Reception {
     site: Site,
-    has_net: bool,
     busy: Arc<Mutex<Option<String>>>,
     offers: Sender<Offer>,
     visitors: AtomicUsize,
@@ -65,7 +64,6 @@ impl Listener {
         let busy: Arc<Mutex<Option<String>>> = Arc::default();
         let reception = Arc::new(Reception {
             site: site.clone(),
-            has_net: site.outlets.tap.is_some(),
             busy: busy.clone(),
             offers: sender,
             visitors: AtomicUsize::new(0),
@@ -168,10 +166,11 @@ impl Reception {
             "the VM has {} MiB of memory",
             hello.shape.memory_mib
         );
-        ensure!(
-            hello.shape.net.is_none() || self.has_net,
-            "the VM has a network card; start the secondary with --net tap=NAME"
-        );
+        if let Some(net) = hello.shape.net {
+            let tap = self.site.outlets.tap.as_ref();
+            let tap = tap.context("the VM has a network card; start the secondary with --net tap=NAME")?;
+            tap.suits(net.mtu)?;
+        }
         check_disks(&hello.shape.disks, &self.site.outlets.disks.shapes())?;
         self.check_arbiter(hello)
     }

@@ -3,8 +3,8 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Context;
-use devices::Output;
-use ftlog::{Generation, Position, Step, StepsFrame};
+use devices::{NetConfig, Output};
+use ftlog::{Generation, NetShape, Position, Step, StepsFrame};
 use replay::Divergence;
 
 use super::{Served, copies::Writer, session::Session};
@@ -12,9 +12,10 @@ use crate::{
     arbiter::ClaimOutcome,
     commit::Unreleased,
     disk,
+    host::announce::Addresses,
     identity::VmIdentity,
     kvm::Host,
-    link::{announce, mailbox::Mailbox, primary::Site},
+    link::{mailbox::Mailbox, primary::Site},
     machine::Machine,
     role::Recovery,
     snapshot::Seed,
@@ -99,8 +100,8 @@ pub(super) struct Replica<'a> {
     pub(super) unreleased: Arc<Mutex<Unreleased<Output>>>,
     /// Whoever writes the disks, until the machine is made.
     writer: Option<Writer>,
-    /// The guest's address, learnt from what it says, to announce it at a takeover.
-    pub(super) address: Option<[u8; 4]>,
+    /// The addresses of the guest's network card, to announce them at a takeover.
+    pub(super) addresses: Option<Addresses>,
     outputs: Vec<Output>,
 }
 
@@ -109,6 +110,7 @@ pub fn run(site: &Site, session: Session) -> anyhow::Result<SessionEnd> {
     let Session { tasks, reports, unreleased, hello, thread, writer } = session;
     let lease_ns = hello.lease_ns;
     let identity = VmIdentity { vm: hello.vm, shape: hello.shape, wall_base_ns: 0 };
+    let addresses = identity.shape.net.map(|net| Addresses::of(net.mac));
     let mut replica = Replica {
         site,
         identity,
@@ -117,7 +119,7 @@ pub fn run(site: &Site, session: Session) -> anyhow::Result<SessionEnd> {
         reports: reports.clone(),
         unreleased,
         writer,
-        address: None,
+        addresses,
         outputs: Vec::new(),
     };
     let end = loop {
@@ -166,6 +168,11 @@ impl Replica<'_> {
             anyhow::ensure!(
                 machine.platform().disks().map(|(_, config)| config).eq(&expected),
                 "the seed's disks are not those of the handshake"
+            );
+            let expected = self.identity.shape.net.map(|NetShape { mac, mtu }| NetConfig { mac, mtu });
+            anyhow::ensure!(
+                machine.platform().net() == expected,
+                "the seed's network card is not that of the handshake"
             );
             Ok(machine)
         });
@@ -235,7 +242,7 @@ impl Replica<'_> {
         for output in self.outputs.drain(..) {
             let bytes = match &output {
                 Output::Net { frame, .. } => {
-                    self.address = announce::source_address(frame).or(self.address);
+                    self.addresses.iter_mut().for_each(|addresses| addresses.learn(frame));
                     frame.len()
                 }
                 Output::Console(bytes) => bytes.len(),

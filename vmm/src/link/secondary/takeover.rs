@@ -9,7 +9,10 @@ use super::{
     replica::{Replica, SessionEnd},
 };
 use crate::{
-    control::Takeover, disk::takeover_wait_ns, host::clock::monotonic_ns, link::announce, machine::Machine,
+    control::Takeover,
+    disk::takeover_wait_ns,
+    host::{announce::announce, clock::monotonic_ns},
+    machine::Machine,
     role::Recovery,
 };
 
@@ -25,13 +28,12 @@ impl Replica<'_> {
         let machine = self.machine.take()?;
         assert_eq!(machine.position(), from, "the machine stands where the log ends");
         self.site.inbox.clear();
-        if let Some(tap) = &self.site.outlets.tap {
-            if let Err(error) = tap.discard_waiting() {
-                tracing::warn!(%error, "frames from before the takeover may reach the guest");
+        if let (Some(tap), Some(addresses)) = (&self.site.outlets.tap, &self.addresses) {
+            // The thread that reads from it says so, and looks for it again.
+            if let Err(error) = tap.discard_waiting(machine.platform().net().map_or(0, |net| net.mtu)) {
+                tracing::warn!(%error, "the guest is cut off from its network here");
             }
-            if let Some(net) = self.identity.shape.net {
-                announce::announce(tap, net.mac, self.address);
-            }
+            announce(tap, addresses);
         }
         self.take_disks_over(&machine, recovery);
         let again = self.unreleased.lock().unwrap_or_else(PoisonError::into_inner).take();
