@@ -7,8 +7,8 @@ use std::{
 };
 
 /// The guests that go into the program: the names after `builtin:`.
-const GUESTS: [&str; 9] =
-    ["kv", "ledger", "interrupts", "entries", "clocks", "smc", "echo", "exits", "compute"];
+const GUESTS: [&str; 10] =
+    ["kv", "ledger", "interrupts", "entries", "clocks", "smc", "echo", "exits", "compute", "resets"];
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 
 fn main() {

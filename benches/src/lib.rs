@@ -26,7 +26,8 @@ use ftvmm::{boot::Image, kvm::Host, machine::Machine};
 /// When this host has no usable KVM.
 pub fn exits_machine() -> anyhow::Result<Machine> {
     let image = Image::open("builtin:exits", None)?;
-    let devices = PlatformConfig { net: None, disks: Vec::new(), wall_base_ns: 0 };
+    let devices =
+        PlatformConfig { net: None, disks: Vec::new(), wall_base_ns: 0, on_panic: devices::OnPanic::Halt };
     let host = Host::open()?;
     let machine = Machine::boot(&host, host.richest_cpu()?, 16, &devices, &image, "rounds=4000000000");
     machine.context("cannot make the machine to measure")

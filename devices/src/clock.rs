@@ -39,6 +39,11 @@ impl Clock {
         Clock { wall_base_ns, latched_high: 0, page_frame: 0 }
     }
 
+    /// No page is the clock's any more; time goes on.
+    pub(crate) fn reset(&mut self) {
+        *self = Clock::new(self.wall_base_ns);
+    }
+
     pub(crate) fn read_low(&mut self, now_ns: u64) -> u32 {
         self.latched_high = (now_ns >> 32) as u32;
         now_ns as u32

@@ -2,6 +2,7 @@
 
 use vm_memory::GuestMemoryMmap;
 
+use crate::power::{Off, ResetCause};
 use crate::virtio::DiskRequest;
 
 /// Everything outside itself that a device can reach while it handles one access or one input.
@@ -28,9 +29,8 @@ pub enum Output {
     Console(Vec<u8>),
     /// A request of a disk; see [`crate::Platform::complete_disk`] for the answer.
     Disk(DiskRequest),
-    /// The guest asked for an orderly power-off.
-    PowerOff {
-        /// The guest's exit status; 0 is success.
-        status: u32,
-    },
+    /// The machine ends.
+    PowerOff(Off),
+    /// The machine is reset before the guest runs on; see [`crate::Platform::reset`].
+    Reset(ResetCause),
 }

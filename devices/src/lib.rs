@@ -22,7 +22,7 @@ pub use clock::ClockState;
 pub use context::{Context, Output};
 pub use interrupts::{InterruptState, VECTOR_BASE};
 pub use platform::{Counters, Platform, PlatformConfig};
-pub use power::PowerState;
+pub use power::{Off, OnPanic, PowerState, ResetCause};
 pub use serial::SerialState;
 pub use state::{PlatformState, STATE_VERSION, StateError};
 pub use timer::TimerState;

@@ -78,11 +78,13 @@ pub enum FrameKind {
     DiskDigests = 19,
     /// Primary: what they should hold: [`crate::DiskBlock`].
     DiskBlock = 20,
+    /// Guest memory as it was at power-on, for a reset: [`crate::Pages`].
+    BootPages = 21,
 }
 
 impl FrameKind {
     /// All kinds, in the order of their numbers, which start at 1.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::Begin,
         Self::Pages,
         Self::State,
@@ -103,6 +105,7 @@ impl FrameKind {
         Self::Fail,
         Self::DiskDigests,
         Self::DiskBlock,
+        Self::BootPages,
     ];
 
     fn from_wire(value: u16) -> Option<Self> {

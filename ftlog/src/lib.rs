@@ -9,10 +9,10 @@
 //! └────────┴──────────┘└────────┴──────────┘└────────┴──────────┘
 //!   40 bytes, [`mod@frame`]
 //!
-//! a file:      Begin  Pages*  State  Steps*  End
-//!              └ initial state ───┘  └ log ┘ └ digests of the state at the end; without it the file was cut off
+//! a file:      Begin  BootPages*  Pages*  State  Steps*  End
+//!              └ initial state ───────────────┘  └ log ┘ └ digests of the state at the end; without it the file was cut off
 //!
-//! primary   →  Hello            Begin Pages* State SeedDone            Steps* Heartbeat* … Registers | Detach | End
+//! primary   →  Hello            Begin BootPages* Pages* State SeedDone            Steps* Heartbeat* … Registers | Detach | End
 //!                               DiskBlock* (each at any time before SeedDone)
 //! secondary →         Welcome   DiskDigests*                 SeedHeld  Ack*   Heartbeat* … Diverged
 //!                   | Refuse

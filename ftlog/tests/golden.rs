@@ -66,7 +66,7 @@ fn bodies_still_mean_the_same() {
 fn check_body(kind: FrameKind, body: &[u8]) {
     match kind {
         FrameKind::Begin => assert_eq!(Manifest::decode(body).unwrap(), common::manifest()),
-        FrameKind::Pages => {
+        FrameKind::BootPages | FrameKind::Pages => {
             let pages: Vec<_> = decode_pages(body).map(|page| page.unwrap()).collect();
             assert_eq!((pages.len(), pages[0].0, pages[1].0), (2, 0x1000, 0x7000));
             assert_eq!((pages[0].1[17], pages[1].1[17]), (0xa5, 17));

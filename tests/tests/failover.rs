@@ -42,6 +42,8 @@ mod partition;
 mod pauses;
 #[path = "failover/refusals.rs"]
 mod refusals;
+#[path = "failover/resets.rs"]
+mod resets;
 
 use std::time::Duration;
 

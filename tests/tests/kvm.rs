@@ -17,6 +17,8 @@ mod elf;
 mod entries;
 #[path = "kvm/options.rs"]
 mod options;
+#[path = "kvm/reset.rs"]
+mod reset;
 #[path = "kvm/restore.rs"]
 mod restore;
 #[path = "kvm/same.rs"]

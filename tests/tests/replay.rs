@@ -21,6 +21,8 @@ mod kv;
 mod player;
 #[path = "replay/probes.rs"]
 mod probes;
+#[path = "replay/resets.rs"]
+mod resets;
 
 use std::path::Path;
 

@@ -49,6 +49,7 @@ impl Machine {
             net: Some(NetConfig { mac: [2, 0, 0, 0, 0, 1], mtu: 1500 }),
             disks,
             wall_base_ns: 1,
+            on_panic: crate::OnPanic::Halt,
         };
         Machine {
             lanes,

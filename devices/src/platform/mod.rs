@@ -8,7 +8,7 @@ use vm_memory::GuestMemoryMmap;
 use crate::clock::Clock;
 use crate::context::Context;
 use crate::interrupts::InterruptController;
-use crate::power::Power;
+use crate::power::{Off, OnPanic, Power, ResetCause};
 use crate::serial::Serial;
 use crate::state::{PlatformState, STATE_VERSION, StateError};
 use crate::timer::Timer;
@@ -24,6 +24,8 @@ pub struct PlatformConfig {
     pub disks: Vec<DiskConfig>,
     /// Unix time at power-on, in nanoseconds.
     pub wall_base_ns: u64,
+    /// What comes of a guest that says that it has panicked.
+    pub on_panic: OnPanic,
 }
 
 /// What the devices counted since power-on. Deterministic, so equal on both sides.
@@ -58,7 +60,7 @@ impl Platform {
             serial: Serial::new(),
             timer: Timer::new(),
             clock: Clock::new(config.wall_base_ns),
-            power: Power::new(),
+            power: Power::new(config.on_panic),
             virtio: Slots::new(config.net, &config.disks),
             unassigned_accesses: 0,
         }
@@ -101,9 +103,26 @@ impl Platform {
         self.interrupts.acknowledge(vector);
     }
 
-    /// The guest's exit status, once it turned itself off.
-    pub fn powered_off(&self) -> Option<u32> {
-        self.power.off_status()
+    /// How the machine ended, once it has.
+    pub fn powered_off(&self) -> Option<Off> {
+        self.power.off()
+    }
+
+    /// Why the machine is to be reset before the guest runs on, if it is.
+    pub fn reset_wanted(&self) -> Option<ResetCause> {
+        self.power.reset_wanted()
+    }
+
+    /// The devices as they are at power-on. Virtual time goes on, and so do what was counted and the numbers of disk
+    /// requests: an answer to one from before the reset is an answer to nothing.
+    pub fn reset(&mut self) {
+        let Self { interrupts, serial, timer, clock, power, virtio, unassigned_accesses: _ } = self;
+        *interrupts = InterruptController::new();
+        *serial = Serial::new();
+        *timer = Timer::new();
+        clock.reset();
+        power.reset();
+        virtio.reset();
     }
 
     /// The network device.

@@ -58,6 +58,9 @@ impl Platform {
             (timer::DEADLINE_HIGH_PORT, 4) => self.timer.set_deadline_high(value, ctx.now_ns, interrupts),
             (clock::PAGE_PORT, 4) => self.clock.set_page_frame(value, ctx.memory, ctx.now_ns),
             (power::PORT, 4) => self.power.turn_off(value, ctx.outputs),
+            (power::RESET_PORT, 4) => self.power.write_reset(value, ctx.outputs),
+            (power::KEYBOARD_PORT, 1) => self.power.write_keyboard(value as u8, ctx.outputs),
+            (power::RESET_CONTROL_PORT, 1) => self.power.write_reset_control(value as u8, ctx.outputs),
             // The exit is all there is to it.
             (ENTRY_CLOCK_PORT, 1) => {}
             _ => return None,

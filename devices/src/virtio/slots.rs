@@ -51,6 +51,14 @@ impl Slots {
         }
     }
 
+    /// All devices, as their drivers could reset them one by one.
+    pub(crate) fn reset(&mut self) {
+        let Self { net, rng, disks } = self;
+        net.iter_mut().for_each(|net| net.transport.reset());
+        rng.reset();
+        disks.iter_mut().for_each(Disk::reset);
+    }
+
     /// `None`: there is no such register to read, or not with this width.
     pub(crate) fn read(&self, gpa: u64, data: &mut [u8]) -> Option<()> {
         let (slot, register) = mmio::register_of(gpa)?;

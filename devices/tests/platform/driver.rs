@@ -75,7 +75,12 @@ impl Machine {
     pub fn with_net(net: NetConfig) -> Self {
         let disk = |readonly, id: &str| DiskConfig { sectors: DISK_SECTORS, readonly, id: id.into() };
         let disks = vec![disk(false, "first"), disk(true, "second")];
-        let config = PlatformConfig { net: Some(net), disks, wall_base_ns: 1_700_000_000_000_000_000 };
+        let config = PlatformConfig {
+            net: Some(net),
+            disks,
+            wall_base_ns: 1_700_000_000_000_000_000,
+            on_panic: devices::OnPanic::Halt,
+        };
         let mut machine = Machine {
             slot: NET,
             platform: Platform::new(&config),

@@ -60,8 +60,11 @@ fn console_and_power() {
     assert_eq!(machine.platform.console_receive_room(), room);
     assert_eq!(machine.platform.powered_off(), None);
     machine.out(0x540, 42);
-    assert_eq!(machine.platform.powered_off(), Some(42));
-    assert_eq!(machine.outputs, [Output::Console(b"hello".to_vec()), Output::PowerOff { status: 42 }]);
+    assert_eq!(machine.platform.powered_off(), Some(devices::Off::Status(42)));
+    assert_eq!(
+        machine.outputs,
+        [Output::Console(b"hello".to_vec()), Output::PowerOff(devices::Off::Status(42))]
+    );
 }
 
 #[test]
@@ -117,6 +120,6 @@ fn ports_without_a_device_or_of_another_width_read_all_ones() {
         platform.pio_write(ctx, 0x540, 8, &[1; 7]);
     });
     assert_eq!(machine.platform.counters().unassigned_accesses, 12 + 2 + 1);
-    assert_eq!(machine.platform.powered_off(), Some(0x0101_0101));
+    assert_eq!(machine.platform.powered_off(), Some(devices::Off::Status(0x0101_0101)));
     assert_eq!(machine.input(0x510), 0);
 }

@@ -151,7 +151,12 @@ fn accesses_of_another_width_or_register_are_unassigned() {
 
 #[test]
 fn without_a_network_the_slot_is_empty() {
-    let config = devices::PlatformConfig { net: None, disks: Vec::new(), wall_base_ns: 0 };
+    let config = devices::PlatformConfig {
+        net: None,
+        disks: Vec::new(),
+        wall_base_ns: 0,
+        on_panic: devices::OnPanic::Halt,
+    };
     let mut machine = Machine::new();
     machine.platform = devices::Platform::new(&config);
     assert_eq!(machine.read(0), u32::MAX);

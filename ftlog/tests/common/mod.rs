@@ -164,7 +164,7 @@ pub fn small_file() -> Parts {
 /// A file.
 pub fn file() -> Parts {
     let mut parts = small_file();
-    parts.insert(1, (FrameKind::Pages, pages()));
+    parts.splice(1..1, [FrameKind::BootPages, FrameKind::Pages].map(|kind| (kind, pages())));
     parts
 }
 

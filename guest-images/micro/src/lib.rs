@@ -51,7 +51,7 @@ macro_rules! guest {
         #[panic_handler]
         fn panic(info: &core::panic::PanicInfo) -> ! {
             $crate::println!("{info}");
-            $crate::platform::power::off($crate::platform::power::PANICKED)
+            $crate::platform::power::panicked()
         }
     };
 }

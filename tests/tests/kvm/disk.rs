@@ -44,6 +44,7 @@ fn a_ledger_reads_its_disk_and_erases_what_is_stale() {
         net: Some(NetConfig { mac: [2, 0, 0, 0, 0, 1], mtu: 1500 }),
         disks,
         wall_base_ns: 0,
+        on_panic: devices::OnPanic::Halt,
     };
     let host = Host::open().unwrap();
     let mut machine = Machine::boot(&host, host.richest_cpu().unwrap(), 64, &devices, &image, "").unwrap();
@@ -66,7 +67,8 @@ fn a_ledger_reads_its_disk_and_erases_what_is_stale() {
                     waiting.push_back(request);
                 }
                 Output::Net { .. } => {}
-                Output::PowerOff { status } => panic!("switched off with {status}: {said}"),
+                Output::PowerOff(off) => panic!("switched off with {off:?}: {said}"),
+                Output::Reset(cause) => panic!("{cause}: {said}"),
             }
         }
         if flushed && said.contains("listening") {

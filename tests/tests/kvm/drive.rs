@@ -1,6 +1,6 @@
 //! Running a machine sync point by sync point, with time and input made up here.
 
-use devices::{Output, PlatformConfig};
+use devices::{Off, Output, PlatformConfig};
 use ftlog::{Event, ExitKind, FrameKind, Generation, Manifest, Message, Position, Shape, VmId};
 use ftvmm::{
     boot::Image,
@@ -35,7 +35,12 @@ pub fn boot(kernel: &str, cmdline: &str) -> Machine {
 /// The same with `memory_mib` MiB.
 pub fn boot_with(memory_mib: u32, kernel: &str, cmdline: &str) -> Machine {
     let image = Image::open(kernel, None).unwrap();
-    let devices = PlatformConfig { net: None, disks: Vec::new(), wall_base_ns: WALL_BASE_NS };
+    let devices = PlatformConfig {
+        net: None,
+        disks: Vec::new(),
+        wall_base_ns: WALL_BASE_NS,
+        on_panic: devices::OnPanic::Halt,
+    };
     let host = Host::open().unwrap();
     Machine::boot(&host, host.richest_cpu().unwrap(), memory_mib, &devices, &image, cmdline).unwrap()
 }
@@ -68,13 +73,18 @@ fn step_at(
 
 /// Runs until the guest powers off; its exit status.
 ///
+/// # Panics
+/// When it panicked.
+///
 /// # Errors
 /// What ended it against its will.
 pub fn run(machine: &mut Machine) -> Result<u32, MachineError> {
     for _ in 0..PATIENCE {
         step(machine, &[])?;
-        if let Some(status) = machine.platform().powered_off() {
-            return Ok(status);
+        match machine.platform().powered_off() {
+            Some(Off::Status(status)) => return Ok(status),
+            Some(Off::Panicked) => panic!("the guest panicked"),
+            None => {}
         }
     }
     panic!("the guest does not end: {}", machine.position());

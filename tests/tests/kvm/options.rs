@@ -1,8 +1,12 @@
 //! Command lines that describe no VM that can be had, as `ftvmm run` answers them.
 
-use std::process::Command;
+use std::{process::Command, time::Duration};
 
-use ftvmm::memory::{MAX_MIB, MIN_MIB};
+use ftvmm::{
+    control::{self, Request},
+    demo::{process::Process, wait},
+    memory::{MAX_MIB, MIN_MIB},
+};
 use ftvmm_tests::harness;
 
 use super::elf::{ENTRY, Guest, elf, elf_of_32_bits, power_off};
@@ -46,6 +50,34 @@ fn a_guest_that_fails_is_told_from_a_monitor_that_does() {
     }
     let guest = Guest::of_code(&power_off(7));
     assert_eq!(run(&["--kernel", &guest.kernel(), "--memory", "4"]).0, Some(1));
+}
+
+#[test]
+fn a_guest_that_panics_ends_or_begins_again_as_it_was_told_to() {
+    if !harness::require_kvm() {
+        return;
+    }
+    // MOV EDX, 0x544; MOV EAX, 1; OUT DX, EAX.
+    let panics = [0xba, 0x44, 0x05, 0, 0, 0xb8, 1, 0, 0, 0, 0xef];
+    let guest = Guest::of_code(&panics);
+    let options =
+        |on_panic| ["--kernel", &guest.kernel(), "--memory", "4", "--on-panic", on_panic].map(str::to_owned);
+    let (halts, reboots) = (options("halt"), options("reboot"));
+    assert_eq!(run(&halts.each_ref().map(String::as_str)).0, Some(5));
+    // It panics again, and again: that is seen, and ends in order when it is told to.
+    let directory = tempfile::tempdir().unwrap();
+    let control = directory.path().join("control");
+    let mut command = Command::new(harness::program().unwrap());
+    command.arg("run").args(&reboots).arg("--control").arg(&control);
+    let mut vm = Process::start(command, "vm", directory.path(), None).unwrap();
+    wait::until("resets to be seen", Duration::from_secs(20), || {
+        let status = control::request(&control, &Request::Status).unwrap_or_default();
+        let told = status["events"].to_string().contains("panicked");
+        Ok((told && status["resets"].as_u64() > Some(3)).then_some(()))
+    })
+    .unwrap();
+    vm.signal(rustix::process::Signal::TERM).unwrap();
+    assert_eq!(vm.wait_end(Duration::from_secs(20)).unwrap().code(), Some(0), "{}", vm.log());
 }
 
 #[test]

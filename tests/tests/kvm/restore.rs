@@ -18,7 +18,7 @@ fn check(kernel: &str, cmdline: &str, stride: usize, input: impl Fn(usize) -> Ve
         assert!(seen.len() < 100_000, "the guest does not end");
         seen.push(step(&mut machine, &input(seen.len())).unwrap());
     }
-    assert_eq!(machine.platform().powered_off(), Some(0));
+    assert_eq!(machine.platform().powered_off(), Some(devices::Off::Status(0)));
     let end = machine.digests().unwrap();
 
     let mut saved = boot(kernel, cmdline);

@@ -116,6 +116,7 @@ fn describe_status(status: &Status) -> String {
     let exits = status.exits.total();
     let named = || named(&status.exits).join(", ");
     lines.extend((exits > 0).then(|| row("exits", format!("{exits}: {}", named()))));
+    lines.extend((status.resets > 0).then(|| row("resets", status.resets)));
     lines.extend(status.disks.iter().enumerate().map(|(index, disk)| describe_disk(index, disk)));
     let ConsoleReport { target, dropped_bytes } = &status.console;
     let dropped =

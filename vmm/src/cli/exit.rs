@@ -1,12 +1,16 @@
 //! Exit statuses, the same for every command.
 
+use devices::Off;
+
 use crate::{logging, step::Ended};
 
 /// 0: done, and the guest was content. 1: the guest switched off with a status that is not 0.
 /// 2: the command line is wrong (clap's own). 3: everything else that failed. 4: a start was refused ([`Refused`]).
+/// 5: the guest panicked.
 const GUEST_FAILED: u8 = 1;
 pub const FAILED: u8 = 3;
 const REFUSED: u8 = 4;
+const GUEST_PANICKED: u8 = 5;
 
 /// The VM is not started here, because it runs elsewhere or something would be lost by it.
 #[derive(Debug, thiserror::Error)]
@@ -16,8 +20,9 @@ pub struct Refused(pub String);
 /// The exit status for a machine's end.
 pub fn of_machine(ended: Ended) -> u8 {
     match ended {
-        Ended::PoweredOff(0) | Ended::Stopped => 0,
-        Ended::PoweredOff(_) => GUEST_FAILED,
+        Ended::PoweredOff(Off::Status(0)) | Ended::Stopped => 0,
+        Ended::PoweredOff(Off::Status(_)) => GUEST_FAILED,
+        Ended::PoweredOff(Off::Panicked) => GUEST_PANICKED,
     }
 }
 

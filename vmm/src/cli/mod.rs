@@ -36,7 +36,7 @@ pub struct Cli {
 
 const EXIT_STATUS: &str = "Exit status: 0 done; 1 the guest switched off with a status that is not 0; \
 2 the command line is wrong; 3 anything else that failed; 4 the VM is not started, because it runs elsewhere or \
-something would be lost by it. FTVMM_LOG sets what is logged to standard error \
+something would be lost by it; 5 the guest panicked. FTVMM_LOG sets what is logged to standard error \
 (error, warn, info, debug).";
 
 #[derive(Subcommand)]

@@ -199,7 +199,7 @@ impl Secondary {
 fn follow(site: Site, listener: &Listener) -> anyhow::Result<Ended> {
     match secondary::serve(&site, listener)? {
         Served::Stopped => Ok(Ended::Stopped),
-        Served::PoweredOff(status) => Ok(Ended::PoweredOff(status)),
+        Served::PoweredOff(off) => Ok(Ended::PoweredOff(off)),
         Served::TookOver { mut machine, identity, generation, live_ns } => {
             listener.set_busy(Some(format!("this side runs VM {} itself", identity.vm)));
             primary::run(site, identity, &mut machine, Origin::TookOver { generation, live_ns }, None)

@@ -2,8 +2,8 @@
 
 use std::{path::PathBuf, str::FromStr, sync::Arc};
 
-use clap::Args;
-use devices::{MAX_MTU, MIN_MTU, NetConfig, PlatformConfig};
+use clap::{Args, ValueEnum};
+use devices::{MAX_MTU, MIN_MTU, NetConfig, OnPanic, PlatformConfig};
 use ftlog::{NetShape, Shape};
 
 use crate::{
@@ -52,6 +52,9 @@ pub struct VmOptions {
     /// richest that this host can
     #[arg(long, value_name = "NAME", value_parser = Template::named)]
     pub cpu_baseline: Option<&'static Template>,
+    /// What comes of a guest that says that it has panicked: halt ends the VM (exit status 5), reboot resets it
+    #[arg(long, value_enum, value_name = "reboot|halt", default_value_t)]
+    pub on_panic: AfterPanic,
     /// Network card: tap=NAME[,mac=MAC]. Without mac= its address comes from the VM's name
     #[arg(long, value_name = "tap=NAME[,mac=MAC]")]
     pub net: Option<NetOption>,
@@ -68,6 +71,25 @@ pub struct VmOptions {
     /// given here as well win
     #[arg(long, value_name = "FILE.toml")]
     pub config: Option<PathBuf>,
+}
+
+/// The value of `--on-panic`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum AfterPanic {
+    /// The VM ends.
+    #[default]
+    Halt,
+    /// The VM is reset.
+    Reboot,
+}
+
+impl From<AfterPanic> for OnPanic {
+    fn from(after: AfterPanic) -> Self {
+        match after {
+            AfterPanic::Halt => Self::Halt,
+            AfterPanic::Reboot => Self::Reboot,
+        }
+    }
 }
 
 /// The value of `--net`.
@@ -137,7 +159,8 @@ impl VmOptions {
     ) -> anyhow::Result<Machine> {
         let image = Image::open(&self.kernel, self.initrd.as_deref())?;
         let disks = disk::configs(&outlets.disks.shapes());
-        let devices = PlatformConfig { net: self.net(outlets), disks, wall_base_ns };
+        let devices =
+            PlatformConfig { net: self.net(outlets), disks, wall_base_ns, on_panic: self.on_panic.into() };
         Ok(Machine::boot(host, cpu, self.memory, &devices, &image, &self.cmdline)?)
     }
 

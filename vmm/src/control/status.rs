@@ -157,6 +157,8 @@ pub struct Status {
     pub exits: ExitCounts,
     /// What the guest was told, since then; not on a secondary.
     pub inputs: EventCounts,
+    /// How often the machine was reset, since then; not on a secondary.
+    pub resets: u64,
     /// How long outputs waited.
     pub commit_delay_us: CommitDelay,
     /// Outputs that wait now.

@@ -38,6 +38,8 @@ pub struct Place<'a> {
     pub tap: &'a str,
     /// The address that a secondary there listens on.
     pub address: &'a str,
+    /// The port, 0 for any.
+    pub port: u16,
     /// Its network namespace, unless it is the calling thread's.
     pub namespace: Option<&'a Namespace>,
     /// The values of `--disk` there.
@@ -48,7 +50,7 @@ impl<'a> Place<'a> {
     /// On this host, behind TAP device `tap`.
     #[must_use]
     pub const fn here(tap: &'a str) -> Self {
-        Self { tap, address: "127.0.0.1", namespace: None, disks: &[] }
+        Self { tap, address: "127.0.0.1", port: 0, namespace: None, disks: &[] }
     }
 }
 
@@ -68,7 +70,7 @@ impl Setup {
     /// # Errors
     /// When it ends, or does not listen in time.
     pub fn secondary(&self, name: &str, place: Place<'_>) -> anyhow::Result<(Member, String)> {
-        let listen = format!("{}:0", place.address);
+        let listen = format!("{}:{}", place.address, place.port);
         let mut member = self.member("secondary", name, place, &["--listen", &listen])?;
         let address = wait::until(&format!("{name} to listen"), START_TIMEOUT, || {
             member.process.expect_alive()?;

@@ -42,7 +42,10 @@ fn replay_equals_recording() -> anyhow::Result<String> {
     let begun = Instant::now();
     let ended = live::run(&mut recorded, &input, &mut kept)?;
     let took = begun.elapsed();
-    ensure!(ended == Ended::PoweredOff(0), "the guest ended otherwise than it should: {ended:?}");
+    ensure!(
+        ended == Ended::PoweredOff(devices::Off::Status(0)),
+        "the guest ended otherwise than it should: {ended:?}"
+    );
 
     let mut repeated = machine()?;
     let mut outputs = Vec::new();
@@ -57,7 +60,8 @@ fn replay_equals_recording() -> anyhow::Result<String> {
 }
 
 fn machine() -> anyhow::Result<Machine> {
-    let devices = PlatformConfig { net: None, disks: Vec::new(), wall_base_ns: 0 };
+    let devices =
+        PlatformConfig { net: None, disks: Vec::new(), wall_base_ns: 0, on_panic: devices::OnPanic::Halt };
     let image = Image::open(GUEST, None)?;
     let host = Host::open()?;
     Ok(Machine::boot(&host, host.richest_cpu()?, MEMORY_MIB, &devices, &image, COMMAND_LINE)?)

@@ -49,8 +49,8 @@ impl Outlets {
             }
             Output::Console(bytes) => self.console.write(&bytes),
             Output::Disk(request) => self.disks.perform(request),
-            // Acted on by the step loop, which sees it in the platform's state.
-            Output::PowerOff { .. } => {}
+            // Acted on by the step loop and the machine, which see it in the platform's state.
+            Output::PowerOff(_) | Output::Reset(_) => {}
         }
     }
 }

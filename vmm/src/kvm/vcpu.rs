@@ -12,6 +12,8 @@ use super::{Exit, KvmError, VcpuState, interrupt, ioctl, msr};
 
 /// Largest batch KVM hands over for one string I/O instruction: a page.
 const MAX_PIO_BYTES: usize = 4096;
+/// Exits of one string I/O instruction that are waited for when its machine is reset in the midst of it.
+const MOST_EXITS: u32 = 64;
 
 /// A vCPU and the exit it stands at.
 pub struct Vcpu {
@@ -153,6 +155,18 @@ impl Vcpu {
                 Ok(false)
             }
         }
+    }
+
+    /// Brings the vCPU to the end of the instruction that it stands in, so that its state can be replaced. What the rest
+    /// of the instruction would say is said to nobody.
+    pub fn leave_instruction(&mut self) -> Result<(), KvmError> {
+        for _ in 0..MOST_EXITS {
+            if self.complete_exit()? {
+                return Ok(());
+            }
+            self.next = None;
+        }
+        Err(KvmError::WithinInstruction)
     }
 
     /// True when the guest would take an interrupt at once. Call [`Vcpu::complete_exit`] first.

@@ -1,6 +1,6 @@
 //! What happens at a sync point: the exit is answered and the step's events are applied.
 
-use devices::{Context, DiskOperation, DiskRequest, DiskStatus, Output};
+use devices::{Context, DiskOperation, DiskRequest, DiskStatus, Off, Output};
 use ftlog::Event;
 use replay::RunningDigest;
 
@@ -57,7 +57,9 @@ impl Machine {
                 Output::Net { frame, .. } => self.digest.absorb(frame),
                 Output::Console(bytes) => self.digest.absorb(bytes),
                 Output::Disk(request) => absorb_request(&mut self.digest, request),
-                Output::PowerOff { status } => self.digest.absorb(&status.to_le_bytes()),
+                Output::PowerOff(Off::Status(status)) => self.digest.absorb(&status.to_le_bytes()),
+                Output::PowerOff(Off::Panicked) => self.digest.absorb(b"panicked"),
+                Output::Reset(_) => self.digest.absorb(b"reset"),
             }
         }
     }

@@ -4,7 +4,7 @@
 //! on the side that is told (replay):
 //!
 //! ```text
-//!   run_stretch()         set the kernel-entry clock, deliver a pending interrupt, run the guest to its next sync point, take it into the digest
+//!   run_stretch()         begin again if the guest wants a reset, set the kernel-entry clock, deliver a pending interrupt, run the guest to its next sync point, take it into the digest
 //!   finish_sync_point()   answer the exit, with the time and the events of this sync point
 //! ```
 //!
@@ -13,6 +13,7 @@
 
 mod entries;
 mod exits;
+mod power_on;
 mod state;
 mod tally;
 
@@ -21,6 +22,7 @@ use ftlog::{ExitKind, Position};
 use replay::{RegisterFile, RunningDigest};
 
 pub use entries::{ENTRY_CLOCK_PORT, EntryClock};
+pub use power_on::{ArrivingPages, PowerOn};
 pub use state::{MachineState, STATE_VERSION, StateError};
 pub use tally::{Counts, EventCount, EventCounts, ExitCounts, Tally};
 
@@ -100,6 +102,7 @@ pub struct Machine {
     digest: RunningDigest,
     /// The registers at the last exit.
     registers: RegisterFile,
+    power_on: PowerOn,
     tally: Tally,
 }
 
@@ -117,6 +120,7 @@ impl Machine {
         let vm = host.create_vm(cpu, memory, Doorbell::new()?)?;
         let mut vcpu = vm.create_vcpu()?;
         boot::load(vm.memory(), &mut vcpu, image, command_line)?;
+        let power_on = PowerOn::capture(vm.memory(), &mut vcpu)?;
         let registers = vcpu.registers();
         Ok(Self {
             vcpu,
@@ -128,6 +132,7 @@ impl Machine {
             in_stretch: false,
             digest: RunningDigest::default(),
             registers,
+            power_on,
             tally: Tally::default(),
         })
     }
@@ -135,6 +140,9 @@ impl Machine {
     /// Runs the guest to its next sync point; `None` when KVM was interrupted first, and the stretch goes on with
     /// the next call, with the same `clock`.
     pub fn run_stretch(&mut self, clock: EntryClock) -> Result<Option<Reached>, MachineError> {
+        if self.platform.reset_wanted().is_some() {
+            self.reset()?;
+        }
         let exit = self.next_exit(clock).map_err(|source| self.failed(source))?;
         let Some((kind, address)) = exit.sync_point() else { return Ok(None) };
         self.in_stretch = false;

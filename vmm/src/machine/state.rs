@@ -1,19 +1,21 @@
 //! A machine's state beside its RAM, as a value: what a log begins with and what a secondary is seeded with.
 
+use std::sync::Arc;
+
 use devices::{Platform, PlatformState};
 use ftlog::{Position, StateDigests};
 use replay::RunningDigest;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::{CreateError, Machine, MachineError, Tally};
+use super::{ArrivingPages, CreateError, Machine, MachineError, PowerOn, Tally};
 use crate::{
     kvm::{Host, Template, VcpuState},
     memory::{Doorbell, Memory},
 };
 
 /// Version of [`MachineState`]; a state of another version is refused.
-pub const STATE_VERSION: u16 = 1;
+pub const STATE_VERSION: u16 = 2;
 
 /// Why a saved state cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -45,6 +47,8 @@ pub struct MachineState {
     time_ns: u64,
     halted: bool,
     digest: u64,
+    /// The vCPU at power-on.
+    power_on: Arc<VcpuState>,
 }
 
 impl MachineState {
@@ -89,6 +93,7 @@ impl Machine {
             in_stretch,
             digest,
             registers: _,
+            power_on,
             tally: _,
         } = self;
         debug_assert!(!*in_stretch, "a state is saved only between a sync point and a stretch");
@@ -100,18 +105,28 @@ impl Machine {
             time_ns: *time_ns,
             halted: *halted,
             digest: digest.value(),
+            power_on: power_on.vcpu.clone(),
         })
     }
 
-    /// A machine with `cpu` as its processor and `memory` as its RAM that goes on from `state`.
+    /// A machine with `cpu` as its processor and `memory` as its RAM that goes on from `state`; at power-on its RAM held `power_on_pages`.
     pub fn restore(
         host: &Host,
         cpu: &'static Template,
         memory: Memory,
-        state: &MachineState,
+        state: MachineState,
+        power_on_pages: ArrivingPages,
     ) -> Result<Self, CreateError> {
-        let MachineState { version: _, vcpu: vcpu_state, platform, position, time_ns, halted, digest } =
-            state;
+        let MachineState {
+            version: _,
+            vcpu: vcpu_state,
+            platform,
+            position,
+            time_ns,
+            halted,
+            digest,
+            power_on,
+        } = &state;
         let platform = Platform::restore(platform, memory.guest()).map_err(StateError::Platform)?;
         let vm = host.create_vm(cpu, memory, Doorbell::new().map_err(CreateError::Memory)?)?;
         let mut vcpu = vm.create_vcpu()?;
@@ -127,6 +142,7 @@ impl Machine {
             in_stretch: false,
             digest: RunningDigest::from_value(*digest),
             registers,
+            power_on: PowerOn::new(power_on_pages.into_bodies(), power_on.clone()),
             tally: Tally::default(),
         })
     }

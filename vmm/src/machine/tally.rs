@@ -74,6 +74,8 @@ pub struct Counts {
     pub drops: NetDrops,
     /// Devices that wait for their reset, by virtio slot, and why.
     pub violations: Vec<(u8, Violation)>,
+    /// Resets of the machine.
+    pub resets: u64,
 }
 
 /// Counts for the vCPU thread; clones read the same counts from other threads. No part of the machine's state.
@@ -117,6 +119,11 @@ impl Tally {
         counts.drops = devices.counters().net_drops;
         counts.violations.clear();
         counts.violations.extend(devices.violations().map(|(slot, violation)| (slot, violation.clone())));
+    }
+
+    /// Counts a reset.
+    pub(super) fn add_reset(&self) {
+        self.counts().resets += 1;
     }
 
     /// Hardly ever contended: others look a hundred times a second at most.

@@ -4,7 +4,7 @@ use ftlog::{Frame, FrameKind, Manifest, Message, MessageError, PagesError, Posit
 
 use crate::{
     kvm::{Host, KvmError, Template},
-    machine::{CreateError, Machine, MachineState, StateError},
+    machine::{ArrivingPages, CreateError, Machine, MachineState, StateError},
     memory::{Memory, MemoryError},
 };
 
@@ -86,6 +86,7 @@ pub struct Seed {
     manifest: Manifest,
     cpu: &'static Template,
     memory: Memory,
+    power_on_pages: ArrivingPages,
     /// Pages come in ascending order, across frames too.
     next_page_gpa: u64,
     state: Option<MachineState>,
@@ -104,7 +105,14 @@ impl Seed {
             return Err(SeedError::CpuTable { name: cpu.name, theirs, ours });
         }
         let memory = Memory::new(manifest.shape.memory_mib)?;
-        Ok(Self { manifest, cpu, memory, next_page_gpa: 0, state: None })
+        Ok(Self {
+            manifest,
+            cpu,
+            memory,
+            power_on_pages: ArrivingPages::default(),
+            next_page_gpa: 0,
+            state: None,
+        })
     }
 
     /// What the seed is of.
@@ -116,6 +124,11 @@ impl Seed {
     pub fn add(&mut self, frame: &Frame) -> Result<bool, SeedError> {
         match frame.kind {
             _ if self.state.is_some() => Err(SeedError::Unexpected { expected: "a log", found: frame.kind }),
+            FrameKind::BootPages if self.next_page_gpa == 0 => {
+                let added = self.power_on_pages.add(&frame.body, &self.memory)?;
+                added.map_err(|gpa| SeedError::PageOutside { gpa, mib: self.memory.mib() })?;
+                Ok(false)
+            }
             FrameKind::Pages => self.add_pages(&frame.body).map(|()| false),
             FrameKind::State => {
                 self.state = Some(self.decode_state(&frame.body)?);
@@ -151,6 +164,6 @@ impl Seed {
     /// The machine.
     pub fn finish(self, host: &Host) -> Result<Machine, SeedError> {
         let state = self.state.ok_or(SeedError::Incomplete)?;
-        Ok(Machine::restore(host, self.cpu, self.memory, &state)?)
+        Ok(Machine::restore(host, self.cpu, self.memory, state, self.power_on_pages)?)
     }
 }

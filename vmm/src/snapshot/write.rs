@@ -16,6 +16,9 @@ pub fn write(
 ) -> anyhow::Result<()> {
     debug_assert_eq!(manifest.position, machine.position());
     sink(FrameKind::Begin, &manifest.encode()?)?;
+    for body in machine.power_on().frames() {
+        sink(FrameKind::BootPages, body)?;
+    }
     write_pages(machine, sink)?;
     sink(FrameKind::State, &machine.save()?.encode())
 }

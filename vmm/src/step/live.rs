@@ -9,7 +9,7 @@ use std::{
 };
 
 use anyhow::Context;
-use devices::Output;
+use devices::{Off, Output};
 use ftlog::{Event, Position, StepRef};
 use rustix::rand::{GetRandomFlags, getrandom};
 
@@ -27,8 +27,8 @@ const MAX_ENTROPY: usize = 4096;
 /// Why a live machine stopped as it should.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ended {
-    /// The guest switched its power off with this exit status.
-    PoweredOff(u32),
+    /// The guest ended it.
+    PoweredOff(Off),
     /// [`StopSwitch`] was thrown.
     Stopped,
 }
@@ -109,8 +109,8 @@ pub fn run(machine: &mut Machine, input: &Input, witness: &mut dyn Witness) -> a
         }
         record(machine, &reached, &events, &mut outputs, witness)?;
         events.clear();
-        if let Some(status) = machine.platform().powered_off() {
-            return Ok(Ended::PoweredOff(status));
+        if let Some(off) = machine.platform().powered_off() {
+            return Ok(Ended::PoweredOff(off));
         }
         witness.between(machine)?;
     }

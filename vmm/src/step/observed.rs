@@ -41,7 +41,7 @@ impl<'a, W: Witness> Observed<'a, W> {
         status.position = machine.position().0;
         status.guest_time_ms = machine.time_ns() as f64 / 1e6;
         status.log_bytes = self.witness.log_bytes();
-        (status.exits, status.inputs) = (counts.exits, counts.events);
+        (status.exits, status.inputs, status.resets) = (counts.exits, counts.events, counts.resets);
     }
 }
 
@@ -56,6 +56,11 @@ impl<W: Witness> Witness for Observed<'_, W> {
         step: StepRef<'_>,
         outputs: &mut Vec<Output>,
     ) -> anyhow::Result<()> {
+        for output in &*outputs {
+            if let Output::Reset(cause) = output {
+                self.board.notice_once(cause.to_string());
+            }
+        }
         self.witness.sync_point(position, step, outputs)
     }
 

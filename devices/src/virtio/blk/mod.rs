@@ -67,6 +67,11 @@ impl Disk {
         &self.config
     }
 
+    pub(crate) fn reset(&mut self) {
+        self.transport.reset();
+        self.forget_unless_serving();
+    }
+
     pub(crate) fn in_flight(&self) -> &[PendingRequest] {
         &self.in_flight
     }

@@ -100,7 +100,7 @@ impl Transport {
         }
     }
 
-    fn reset(&mut self) {
+    pub(super) fn reset(&mut self) {
         *self = Transport::new(self.model.clone());
     }
 

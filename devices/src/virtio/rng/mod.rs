@@ -64,6 +64,11 @@ impl Rng {
         Some(())
     }
 
+    pub(crate) fn reset(&mut self) {
+        self.transport.reset();
+        self.forget_unless_serving();
+    }
+
     /// How many bytes the guest's chains have room for now.
     pub(crate) fn wanted(&self, memory: &GuestMemoryMmap<()>) -> usize {
         if !self.wanting {

@@ -1,12 +1,12 @@
 //! The ledger guest: a key-value server whose keys live on the disk in slot 2. Command line as for the key-value server:
-//! `ip=10.77.0.2/24 port=6379 gateway=ADDRESS`. `SHUTDOWN` switches it off.
+//! `ip=10.77.0.2/24 port=6379 gateway=ADDRESS`. `SHUTDOWN` switches it off, and `SHUTDOWN RESTART` resets it.
 #![no_std]
 #![no_main]
 
 use micro::frontend::Frontend;
 use micro::ledger::record::{RECORD_BYTES, Sector};
 use micro::ledger::{Ledger, Request};
-use micro::platform::interrupts;
+use micro::platform::{interrupts, power};
 use micro::virtio::blk::{Disk, MOST_BYTES, Operation, Outcome};
 use micro::{arch, println};
 
@@ -37,6 +37,10 @@ fn main() -> u32 {
     println!("ledger: {} keys in {} records on {kind} of {sectors} sectors", ledger.len(), ledger.records());
     println!("ledger: listening on {}", frontend.configuration());
     serve(&mut frontend, &mut disk);
+    if frontend.service().is_restarting() {
+        println!("ledger: restarting");
+        power::reset();
+    }
     println!("ledger: shut down");
     0
 }

@@ -181,8 +181,9 @@ fn commands(_: &mut Ledger, arguments: Arguments, reply: &mut Reply) {
     common::command(COMMANDS.len(), arguments, reply);
 }
 
-/// Switches the guest off when everything lasts that was asked for before.
-fn shutdown(ledger: &mut Ledger, _: Arguments, reply: &mut Reply) {
+/// Switches the guest off when everything lasts that was asked for before, or with RESTART begins again.
+fn shutdown(ledger: &mut Ledger, mut arguments: Arguments, reply: &mut Reply) {
+    ledger.restarting = arguments.next().is_some_and(|how| how.eq_ignore_ascii_case(b"RESTART"));
     ledger.ending = true;
     if ledger.is_ended() {
         return reply.ok();

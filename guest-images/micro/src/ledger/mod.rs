@@ -73,6 +73,7 @@ pub struct Ledger {
     /// What the command that is executed waits for.
     wait: Option<Wait>,
     ending: bool,
+    restarting: bool,
 }
 
 impl Ledger {
@@ -96,6 +97,7 @@ impl Ledger {
             answers: Vec::new(),
             wait: None,
             ending: false,
+            restarting: false,
         })
     }
 
@@ -192,6 +194,11 @@ impl Ledger {
     /// Whether the guest was asked to switch itself off and all is done.
     pub fn is_ended(&self) -> bool {
         self.ending && self.is_idle()
+    }
+
+    /// Whether the machine is to begin again rather than to be switched off.
+    pub fn is_restarting(&self) -> bool {
+        self.restarting
     }
 }
 

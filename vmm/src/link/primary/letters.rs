@@ -119,6 +119,9 @@ impl LinkThread {
             self.commit_delay.saturating_record(waited_ns);
         }
         self.released = self.released.max(held.position);
+        if let Output::Reset(cause) = &held.item {
+            self.site.board.notice_once(cause.to_string());
+        }
         self.site.outlets.emit(held.item);
         if let Some(live_ns) = self.awaiting_first_output.take() {
             effects::note_first_output(&self.site.board, live_ns);
@@ -131,6 +134,6 @@ fn size_of_output(output: &Output) -> u64 {
         Output::Net { frame, .. } => frame.len() as u64,
         Output::Console(bytes) => bytes.len() as u64,
         // A disk's requests have a gate of their own.
-        Output::Disk(_) | Output::PowerOff { .. } => 0,
+        Output::Disk(_) | Output::PowerOff(_) | Output::Reset(_) => 0,
     }
 }

@@ -19,6 +19,7 @@ mod writes;
 use std::{sync::Arc, time::Duration};
 
 use crossbeam_channel::bounded;
+use devices::Off;
 use ftlog::{Generation, Hello, Purpose};
 
 pub use net_loss::OnNetLoss;
@@ -193,7 +194,8 @@ pub fn run(
 /// The VM has ended in order, unless its secondary goes on with it.
 fn conclude(site: &Site, name: &str, finish: &Finish, ended: &Ended) {
     let how = match ended {
-        Ended::PoweredOff(_) => "the guest switched itself off",
+        Ended::PoweredOff(Off::Status(_)) => "the guest switched itself off",
+        Ended::PoweredOff(Off::Panicked) => "the guest panicked",
         Ended::Stopped if finish.alone => "it was stopped",
         Ended::Stopped => return,
     };

@@ -54,6 +54,7 @@ impl LinkThread {
             status.log_bytes_per_s = rate;
             status.exits = counts.exits;
             status.inputs = counts.events;
+            status.resets = counts.resets;
             status.commit_delay_us = delay;
             status.disks = self.site.outlets.disks.report();
             status.held_outputs = self.gate.outputs() as u64;

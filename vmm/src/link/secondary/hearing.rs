@@ -104,7 +104,7 @@ impl LinkThread {
             LossReason::Damaged
         };
         match frame.kind {
-            FrameKind::Begin | FrameKind::Pages | FrameKind::State => {
+            FrameKind::Begin | FrameKind::BootPages | FrameKind::Pages | FrameKind::State => {
                 self.add_to_seed(frame).map_err(damaged)?;
                 Ok(Event::Heard)
             }

@@ -18,6 +18,7 @@ mod takeover;
 use std::time::Duration;
 
 use crossbeam_channel::RecvTimeoutError;
+use devices::Off;
 use ftlog::Generation;
 
 pub use listener::Listener;
@@ -46,8 +47,8 @@ pub enum Served {
         /// When it went live, ns of the host's monotonic clock.
         live_ns: u64,
     },
-    /// The guest switched off with this status.
-    PoweredOff(u32),
+    /// The guest ended the machine.
+    PoweredOff(Off),
     /// The stop switch was thrown.
     Stopped,
 }

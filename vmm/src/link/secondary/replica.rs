@@ -207,7 +207,7 @@ impl Replica<'_> {
         let machine = self.machine.as_ref()?;
         let through = machine.position();
         self.reports.send(Report::Executed { through, bytes, time_ns: machine.time_ns() });
-        machine.platform().powered_off().map(|status| SessionEnd::Served(Served::PoweredOff(status)))
+        machine.platform().powered_off().map(|off| SessionEnd::Served(Served::PoweredOff(off)))
     }
 
     fn step(&mut self, position: Position, step: &Step) -> anyhow::Result<()> {
@@ -246,7 +246,11 @@ impl Replica<'_> {
                     frame.len()
                 }
                 Output::Console(bytes) => bytes.len(),
-                Output::Disk(_) | Output::PowerOff { .. } => continue,
+                Output::Reset(cause) => {
+                    self.site.board.notice_once(cause.to_string());
+                    continue;
+                }
+                Output::Disk(_) | Output::PowerOff(_) => continue,
             };
             unreleased.push(position, bytes as u64, output);
         }
