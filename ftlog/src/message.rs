@@ -60,6 +60,25 @@ impl FromStr for VmId {
     }
 }
 
+/// Which disk of a VM a copy is of; chosen at random when a VM first has the disk, and the same on both sides.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct DiskId(pub [u8; 16]);
+
+impl fmt::Display for DiskId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        VmId(self.0).fmt(f)
+    }
+}
+
+impl FromStr for DiskId {
+    type Err = ();
+
+    /// Reads what `Display` writes, as for [`VmId`].
+    fn from_str(text: &str) -> Result<Self, ()> {
+        text.parse().map(|VmId(id)| Self(id))
+    }
+}
+
 /// Which of a VM's successive live sides this is; each takeover claims the next one from the arbiter.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Generation(pub u64);
@@ -188,6 +207,17 @@ pub struct Hello {
     pub arbiter: String,
     /// How long after it sent log that the listener has acknowledged the sender may write shared disks, in ns.
     pub lease_ns: u64,
+    /// What the sender knows of its disks, in the order of the shape; at most [`MAX_DISKS`].
+    pub disks: Vec<DiskLine>,
+}
+
+/// Which disk a copy is of, and what of the VM's past it does not have.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DiskLine {
+    /// The disk, if that is known.
+    pub id: Option<DiskId>,
+    /// The first and the last generation of which something is missing, because the VM was started from an older copy.
+    pub lacks: Option<(Generation, Generation)>,
 }
 
 /// The answer to a [`Hello`] that is accepted.

@@ -53,7 +53,9 @@ fn disks_are_bounded_both_ways() {
         max: MAX_DISKS,
     };
     assert_eq!(many.encode(), Err(error.clone()));
-    assert_eq!(Hello::decode(&postcard::to_stdvec(&many).unwrap()), Err(error));
+    assert_eq!(Hello::decode(&postcard::to_stdvec(&many).unwrap()), Err(error.clone()));
+    let many = Hello { disks: vec![DiskLine::default(); MAX_DISKS + 1], ..common::hello() };
+    assert_eq!(many.encode(), Err(error));
 }
 
 #[test]

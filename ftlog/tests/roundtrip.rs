@@ -127,7 +127,7 @@ proptest! {
         });
         comes_back(Hello {
             software: text.clone(), vm, generation, purpose: Purpose::Query, shape, cpu_table: c, holder: text.clone(),
-            arbiter: text.clone(), lease_ns: c,
+            arbiter: text.clone(), lease_ns: c, disks: vec![DiskLine { id: Some(DiskId(vm.0)), lacks: Some((generation, generation)) }],
         });
         comes_back(Welcome { software: text.clone(), window_bytes: a, cpu_table: b });
         comes_back(Refuse::new(text.clone()));

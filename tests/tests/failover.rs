@@ -18,6 +18,8 @@ mod disks_fence;
 mod disks_refused;
 #[path = "failover/disks_resync.rs"]
 mod disks_resync;
+#[path = "failover/disks_stamps.rs"]
+mod disks_stamps;
 #[path = "failover/divergence.rs"]
 mod divergence;
 #[path = "failover/ends.rs"]

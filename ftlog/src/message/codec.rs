@@ -115,6 +115,7 @@ impl Message for Hello {
         check_text(Self::KIND, "software", &self.software, MAX_NAME)?;
         check_text(Self::KIND, "holder", &self.holder, MAX_NAME)?;
         check_text(Self::KIND, "arbiter", &self.arbiter, MAX_NAME)?;
+        check_count(Self::KIND, "disks", self.disks.len())?;
         check_shape(Self::KIND, &self.shape)
     }
 }
@@ -168,14 +169,18 @@ impl Message for Report {
 }
 
 fn check_shape(kind: FrameKind, shape: &Shape) -> Result<(), MessageError> {
-    let count = shape.disks.len();
-    if count > MAX_DISKS {
-        return Err(MessageError::TooMany { kind, field: "disks", count, max: MAX_DISKS });
-    }
+    check_count(kind, "disks", shape.disks.len())?;
     check_text(kind, "name", &shape.name, MAX_VM_NAME)?;
     check_text(kind, "cpu", &shape.cpu, MAX_NAME)?;
     check_text(kind, "kernel", &shape.kernel, MAX_KERNEL)?;
     check_text(kind, "cmdline", &shape.cmdline, MAX_CMDLINE)
+}
+
+fn check_count(kind: FrameKind, field: &'static str, count: usize) -> Result<(), MessageError> {
+    if count > MAX_DISKS {
+        return Err(MessageError::TooMany { kind, field, count, max: MAX_DISKS });
+    }
+    Ok(())
 }
 
 fn check_text(kind: FrameKind, field: &'static str, text: &str, max: usize) -> Result<(), MessageError> {

@@ -47,6 +47,10 @@ pub fn hello() -> Hello {
         holder: "host-a/4711".into(),
         arbiter: "0123456789abcdef0123456789abcdef".into(),
         lease_ns: 100_000_000,
+        disks: vec![
+            DiskLine { id: Some(DiskId([0xd1; 16])), lacks: Some((Generation(1), Generation(2))) },
+            DiskLine::default(),
+        ],
     }
 }
 

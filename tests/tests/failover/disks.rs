@@ -144,10 +144,13 @@ fn close(stage: &Stage, mut pair: Pair, mut history: History, place: Place<'_>) 
     let taps = [&pair.primary.tap, &pair.secondary.tap];
     let files = taps.map(|tap| stage.disks().file(tap));
     ensure!(fs::read(&files[0])? == fs::read(&files[1])?, "the copies {files:?} differ");
+    // Once one of them has been started from, the other is older; that nothing is lost is what is to be shown.
+    let mut setup = stage.setup.clone();
+    setup.primary_options = vec!["--force".into()];
     for (tap, file) in taps.into_iter().zip(&files) {
         ensure!(on_disk(file)? == values, "{} does not hold what the VM said last", file.display());
         let host = Place { disks: stage.disks().options(tap), ..place };
-        let mut again = stage.setup.primary(&stage.name("cold"), host, NOBODY)?;
+        let mut again = setup.primary(&stage.name("cold"), host, NOBODY)?;
         wait::until("the guest to serve again", SOON, || {
             again.process.expect_alive()?;
             Ok(Connection::open(guest(), SOON / 20).ok())

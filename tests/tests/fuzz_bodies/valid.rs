@@ -1,9 +1,10 @@
 //! Input that is as it should be, to be changed.
 
 use ftlog::{
-    Ack, DiskBlock, DiskDigests, DiskMode, DiskShape, Diverged, End, Event, ExitKind, FrameKind, FrameWriter,
-    Generation, Heartbeat, Hello, Manifest, Message, NetShape, PAGE_SIZE, Position, Purpose, REGISTER_COUNT,
-    Refuse, Registers, Report, Shape, StateDigests, StepEncoder, StepRef, VmId, Welcome, encode_page,
+    Ack, DiskBlock, DiskDigests, DiskId, DiskLine, DiskMode, DiskShape, Diverged, End, Event, ExitKind,
+    FrameKind, FrameWriter, Generation, Heartbeat, Hello, Manifest, Message, NetShape, PAGE_SIZE, Position,
+    Purpose, REGISTER_COUNT, Refuse, Registers, Report, Shape, StateDigests, StepEncoder, StepRef, VmId,
+    Welcome, encode_page,
 };
 
 /// The body of a `Steps` frame.
@@ -56,6 +57,7 @@ pub fn messages() -> Vec<Vec<u8>> {
         holder: "somebody".into(),
         arbiter: "an arbiter".into(),
         lease_ns: 5,
+        disks: vec![DiskLine::default(), DiskLine { id: Some(DiskId([4; 16])), lacks: None }],
     };
     let welcome = Welcome { software: "ftvmm".into(), window_bytes: 1 << 26, cpu_table: 0x1234 };
     let registers = Some([5; REGISTER_COUNT]);

@@ -5,6 +5,7 @@ mod config;
 mod console;
 mod control;
 mod demo;
+mod disk;
 mod doctor;
 mod exit;
 mod pair;
@@ -82,6 +83,7 @@ enum Command {
     MigrateSecondary(control::Destination),
     Arbiter(arbiter::Arbiter),
     Console(console::Console),
+    Disk(disk::Disk),
     Demo(demo::Demo),
     Doctor(doctor::Doctor),
 }
@@ -113,6 +115,7 @@ impl Cli {
             Command::MigrateSecondary(destination) => destination.migrate(),
             Command::Arbiter(arbiter) => arbiter.execute(),
             Command::Console(console) => console.execute(),
+            Command::Disk(disk) => disk.execute(),
             Command::Demo(demo) => demo.execute(),
             Command::Doctor(doctor) => doctor.execute(),
         }

@@ -130,6 +130,7 @@ impl Primary {
         let shape = self.vm.shape(cpu, &site.outlets);
         let asked = start::Asked { peer: &self.peer, force: self.force, new: self.new };
         let permission = start::await_permission(&site, &shape, &asked)?;
+        site.outlets.disks.lock_live()?;
         let wall_base_ns = clock::wall_ns();
         let vm = permission.vm.map_or_else(|| identity::random().map(VmId), Ok)?;
         let identity = VmIdentity { vm, shape, wall_base_ns };
@@ -169,6 +170,10 @@ pub struct Secondary {
     config: Option<PathBuf>,
     #[command(flatten)]
     ft: FtOptions,
+    /// Overwrite this host's copies of the disks although they are newer than the primary's, or another VM's; what is
+    /// lost by it is logged
+    #[arg(long, help_heading = "Fault tolerance")]
+    force: bool,
 }
 
 impl Secondary {
@@ -186,7 +191,7 @@ impl Secondary {
         let site = self.ft.site(inbox, outlets, stop, board)?;
         let _control = self.ft.serve_control(&site.board)?;
         shutdown::on_signal(&site.stop, &site.inbox)?;
-        let listener = Listener::start(&self.listen, &site)?;
+        let listener = Listener::start(&self.listen, &site, self.force)?;
         // Nobody may read it.
         let _ = writeln!(std::io::stdout(), "listening on {}", listener.address());
         let console = site.outlets.console.clone();

@@ -37,12 +37,13 @@ pub fn await_permission(site: &Site, shape: &Shape, asked: &Asked<'_>) -> anyhow
     loop {
         let latest = site.arbiter.latest(&shape.name)?;
         let peer = ask_peer(site, shape, latest.as_ref(), asked.peer);
+        let copies = site.outlets.disks.known()?;
         let known = Known {
             name: &shape.name,
             latest: latest.as_ref(),
             holder: latest.as_ref().map(|latest| latest.entry.holder.whereabouts(&site.holder)),
             peer: &peer,
-            copies: &[],
+            copies: &copies,
             waited: Instant::now() >= deadline,
             force: asked.force,
             new: asked.new,

@@ -120,6 +120,11 @@ impl Answers {
         state.copies.clear();
     }
 
+    /// Whether answers are the guest's.
+    pub fn is_live(&self) -> bool {
+        self.lock().live
+    }
+
     fn wait<'a>(&self, state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
         self.changed.wait_timeout(state, GLANCE).unwrap_or_else(PoisonError::into_inner).0
     }

@@ -29,6 +29,11 @@ impl Blocks {
         Self { file, bytes, next: 0, hole_end: 0, buffer: Vec::new(), zero: xxh3_128(&[0; DISK_BLOCK]) }
     }
 
+    /// How many bytes they are.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
     /// How many there are.
     pub fn count(&self) -> u64 {
         self.bytes.div_ceil(BLOCK)

@@ -1,30 +1,22 @@
 //! Opening what is behind a disk, and keeping two VMs from doing so by mistake.
 
 use std::{
-    fs::{File, OpenOptions},
+    fs::{self, File, OpenOptions},
     io::{self, Seek, SeekFrom},
-    os::unix::fs::FileTypeExt,
-    path::{Path, PathBuf},
-    thread,
-    time::{Duration, Instant},
+    os::{
+        fd::AsRawFd,
+        unix::fs::{FileTypeExt, OpenOptionsExt},
+    },
+    path::PathBuf,
 };
 
-use ftlog::{DiskMode, DiskShape};
-use rustix::{
-    fs::{Advice, FlockOperation, fadvise, flock},
-    io::Errno,
-};
+use ftlog::DiskShape;
+use rustix::fs::{Advice, fadvise};
 
-use super::DiskOption;
+use super::{DiskOption, device, lock};
 
 /// Bytes in a sector.
 pub const SECTOR: u64 = 512;
-
-/// How long a file may be in use before that is an error: the kernel takes the io_uring of a process that was killed
-/// apart in the background, and the file is locked until it has.
-const LOCK_PATIENCE: Duration = Duration::from_secs(3);
-/// How often it is looked at meanwhile.
-const LOCK_AGAIN: Duration = Duration::from_millis(20);
 
 /// Why a disk cannot be had.
 #[derive(Debug, thiserror::Error)]
@@ -63,6 +55,45 @@ pub enum DiskError {
         /// The file.
         path: PathBuf,
     },
+    /// The host uses the block device.
+    #[error(
+        "the disk {} is used by the host: it, or a part of it, is mounted, swap, or part of another device (see lsblk)",
+        path.display()
+    )]
+    Mounted {
+        /// The device.
+        path: PathBuf,
+    },
+    /// The file is that of a loop device.
+    #[error("the disk {} is used by the host: it is the file behind {device} (see losetup)", path.display())]
+    Looped {
+        /// The file.
+        path: PathBuf,
+        /// The loop device.
+        device: String,
+    },
+    /// One VM would have it twice.
+    #[error("the disks {} and {} are the same", first.display(), second.display())]
+    Twice {
+        /// A name of it.
+        first: PathBuf,
+        /// Another one.
+        second: PathBuf,
+    },
+    /// What is known of the copy cannot be read or written.
+    #[error("the disk {}: {source}", path.display())]
+    Stamp {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: io::Error,
+    },
+    /// Its stamp says that no VM should start from it.
+    #[error("{reason}")]
+    Unfit {
+        /// Why.
+        reason: String,
+    },
     /// The host has no io_uring for us.
     #[error("no io_uring for the disk {}: {source}; see /proc/sys/kernel/io_uring_disabled", path.display())]
     Ring {
@@ -82,7 +113,7 @@ pub enum Use {
     Pair,
 }
 
-/// An open file behind a disk. Its lock lasts as long as this.
+/// An open file behind a disk. Its locks last as long as this.
 #[derive(Debug)]
 pub struct Backing {
     /// The file.
@@ -91,7 +122,8 @@ pub struct Backing {
     pub path: PathBuf,
     /// What the guest and the other side see of it.
     pub shape: DiskShape,
-    usage: Use,
+    /// The file behind a loop device, locked like it.
+    _behind: Option<File>,
 }
 
 impl Backing {
@@ -99,34 +131,37 @@ impl Backing {
     pub fn open(option: &DiskOption, usage: Use) -> Result<Self, DiskError> {
         let path = &option.path;
         let failed = |source| DiskError::Open { path: path.clone(), source };
-        let mut file = OpenOptions::new().read(true).write(!option.readonly).open(path).map_err(failed)?;
-        let kind = file.metadata().map_err(failed)?.file_type();
-        if !kind.is_file() && !kind.is_block_device() {
-            return Err(DiskError::Kind { path: path.clone() });
-        }
+        let mut file = open_unused(option)?;
         // The size of a block device is nowhere else.
         let bytes = file.seek(SeekFrom::End(0)).map_err(failed)?;
         if bytes == 0 || !bytes.is_multiple_of(SECTOR) {
             return Err(DiskError::Size { path: path.clone(), bytes });
         }
         let shape = DiskShape { sectors: bytes / SECTOR, readonly: option.readonly, mode: option.mode };
-        lock(&file, path, shape, usage)?;
-        Ok(Self { file, path: path.clone(), shape, usage })
+        lock::lock(&file, path, shape, usage)?;
+        let behind = file_behind(&file, option).map_err(failed)?;
+        if let Some(behind) = &behind {
+            lock::lock(behind, path, shape, usage)?;
+        }
+        Ok(Self { file, path: path.clone(), shape, _behind: behind })
     }
 
-    /// The same, opened anew: a network file system compares what it has cached only then. It must not have shrunk
-    /// or grown.
-    pub fn reopen(&self) -> Result<Self, DiskError> {
-        let DiskShape { sectors: _, readonly, mode } = self.shape;
-        let again = Self::open(&DiskOption { path: self.path.clone(), mode, readonly }, self.usage)?;
-        if again.shape == self.shape {
-            // What this host has in its cache, of a block device for one, is older than what the other has written.
-            if let Err(error) = fadvise(&again.file, 0, None, Advice::DontNeed) {
-                tracing::debug!(disk = %self.path.display(), %error, "the cache is kept");
-            }
-            return Ok(again);
+    /// The same file, opened anew: a network file system compares what it has cached only then. It is not looked for by
+    /// its name, which may lead elsewhere by now, and must not have shrunk or grown.
+    pub fn reopen(&self) -> Result<File, DiskError> {
+        let failed = |source| DiskError::Open { path: self.path.clone(), source };
+        let held = format!("/proc/self/fd/{}", self.file.as_raw_fd());
+        let mut again =
+            OpenOptions::new().read(true).write(!self.shape.readonly).open(held).map_err(failed)?;
+        let bytes = again.seek(SeekFrom::End(0)).map_err(failed)?;
+        if bytes != self.bytes() {
+            return Err(DiskError::Size { path: self.path.clone(), bytes });
         }
-        Err(DiskError::Size { path: self.path.clone(), bytes: again.bytes() })
+        // What this host has in its cache, of a block device for one, is older than what the other has written.
+        if let Err(error) = fadvise(&again, 0, None, Advice::DontNeed) {
+            tracing::debug!(disk = %self.path.display(), %error, "the cache is kept");
+        }
+        Ok(again)
     }
 
     /// Its size in bytes.
@@ -135,24 +170,54 @@ impl Backing {
     }
 }
 
-/// Two VMs on one image destroy it. A shared disk is open on both sides of a pair, where the arbiter decides who
-/// writes it; a lock would only keep the survivor of a host that is gone from going on.
-fn lock(file: &File, path: &Path, shape: DiskShape, usage: Use) -> Result<(), DiskError> {
-    let many = shape.readonly || (usage == Use::Pair && shape.mode == DiskMode::Shared);
-    let operation =
-        if many { FlockOperation::NonBlockingLockShared } else { FlockOperation::NonBlockingLockExclusive };
-    let deadline = Instant::now() + LOCK_PATIENCE;
-    let mut locked = flock(file, operation);
-    while locked == Err(Errno::WOULDBLOCK) && Instant::now() < deadline {
-        thread::sleep(LOCK_AGAIN);
-        locked = flock(file, operation);
+/// Opens what the host itself does not use: a block device that is mounted, or part of another, is not to be had
+/// exclusively.
+fn open_unused(option: &DiskOption) -> Result<File, DiskError> {
+    let path = &option.path;
+    let failed = |source| DiskError::Open { path: path.clone(), source };
+    let kind = fs::metadata(path).map_err(failed)?.file_type();
+    if !kind.is_file() && !kind.is_block_device() {
+        return Err(DiskError::Kind { path: path.clone() });
     }
-    match locked {
-        Ok(()) => Ok(()),
-        Err(Errno::WOULDBLOCK) => Err(DiskError::Busy { path: path.to_owned() }),
+    let open = |flags| {
+        let mut options = OpenOptions::new();
+        let file = options.read(true).write(!option.readonly).custom_flags(flags).open(path);
+        file.map_err(|error| match error.raw_os_error() {
+            Some(libc::EBUSY) => DiskError::Mounted { path: path.clone() },
+            _ => failed(error),
+        })
+    };
+    let file = if kind.is_block_device() {
+        let exclusive = open(libc::O_EXCL)?;
+        // Others may read it too, but nobody may have it mounted.
+        if option.readonly { open(0)? } else { exclusive }
+    } else {
+        open(0)?
+    };
+    let opened = file.metadata().map_err(failed)?.file_type();
+    if opened != kind {
+        return Err(DiskError::Kind { path: path.clone() });
+    }
+    if let Some(device) = kind.is_file().then(|| device::loop_over(&file)).flatten() {
+        return Err(DiskError::Looped { path: path.clone(), device });
+    }
+    Ok(file)
+}
+
+/// The file behind a loop device, so that nobody uses it beside that.
+fn file_behind(file: &File, option: &DiskOption) -> io::Result<Option<File>> {
+    let metadata = file.metadata()?;
+    if !metadata.file_type().is_block_device() {
+        return Ok(None);
+    }
+    let rdev = std::os::unix::fs::MetadataExt::rdev(&metadata);
+    let Some(path) = device::loop_file(rdev) else { return Ok(None) };
+    match OpenOptions::new().read(true).write(!option.readonly).open(&path) {
+        Ok(behind) => Ok(Some(behind)),
+        // It has another name here, or none.
         Err(error) => {
-            tracing::warn!(disk = %path.display(), %error, "the disk cannot be locked; keep others from using it");
-            Ok(())
+            tracing::debug!(disk = %option.path.display(), %error, "the file behind it, {}, is not locked", path.display());
+            Ok(None)
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::{
     fs::File,
     io,
+    os::unix::fs::MetadataExt,
     path::PathBuf,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
@@ -11,11 +12,14 @@ use std::{
 };
 
 use devices::DiskRequest;
-use ftlog::{DiskMode, DiskShape};
+use ftlog::{DiskId, DiskLine, DiskMode, DiskShape, Generation};
 
 use super::{
-    Answers, Backing, Blocks, Changes, DiskError, Engine, Fence, Progress, changes_disk,
-    engine::Surroundings, file::SECTOR,
+    Answers, Backing, Blocks, Changes, DiskError, Engine, Fence, Making, Progress, Use, changes_disk, device,
+    engine::Surroundings,
+    file::SECTOR,
+    lock,
+    stamp::{Mark, Place, Stamp, may_boot},
 };
 use crate::control::DiskReport;
 
@@ -28,9 +32,13 @@ pub struct Disk {
     /// Until the engine starts.
     backing: Mutex<Option<Backing>>,
     engine: OnceLock<Engine>,
-    /// For comparing it with the other side's copy.
+    /// For comparing it with the other side's copy, and for the locks, which it keeps.
     file: File,
+    /// Where its stamp is; none where there cannot be one.
+    place: Option<Place>,
     surroundings: Surroundings,
+    /// A VM is started from it, and not taken over.
+    started: bool,
     progress: Arc<Progress>,
     /// Requests of the guest whose answers it has not had.
     unanswered: AtomicUsize,
@@ -52,10 +60,24 @@ pub struct DiskCopy {
 
 impl Disk {
     /// A disk whose engine does not run.
-    pub fn new(backing: Backing, answers: &Arc<Answers>, fence: &Arc<Fence>) -> Result<Self, DiskError> {
+    pub fn new(
+        backing: Backing,
+        usage: Use,
+        started: bool,
+        answers: &Arc<Answers>,
+        fence: &Arc<Fence>,
+    ) -> Result<Self, DiskError> {
         let path = backing.path.clone();
         let file =
             backing.file.try_clone().map_err(|source| DiskError::Open { path: path.clone(), source })?;
+        let place = match Place::of(&file) {
+            Ok(place) => Some(place),
+            Err(error) if usage == Use::Alone || backing.shape.readonly => {
+                tracing::debug!(disk = %path.display(), %error, "no stamp");
+                None
+            }
+            Err(source) => return Err(DiskError::Stamp { path, source }),
+        };
         let surroundings = Surroundings {
             answers: answers.clone(),
             fence: fence.clone(),
@@ -68,7 +90,9 @@ impl Disk {
             backing: Mutex::new(Some(backing)),
             engine: OnceLock::new(),
             file,
+            place,
             surroundings,
+            started,
             progress: Arc::default(),
             unanswered: AtomicUsize::new(0),
         })
@@ -85,15 +109,28 @@ impl Disk {
     /// Starts the engine of a disk that another host has written until now, unless it runs. The file is opened again,
     /// as network file systems compare what they have cached only then.
     pub fn start_anew(&self) -> Result<(), DiskError> {
-        let mut backing = self.lock_backing();
-        match backing.as_ref().map(Backing::reopen) {
-            Some(Ok(again)) => *backing = Some(again),
-            Some(Err(error)) => tracing::warn!("{error}; the file that was opened before is used"),
-            None => {}
+        if let Some(backing) = &mut *self.lock_backing() {
+            match backing.reopen() {
+                Ok(again) => backing.file = again,
+                Err(error) => tracing::warn!("{error}; the file that was opened before is used"),
+            }
+            if self.shape.mode == DiskMode::Shared
+                && !self.shape.readonly
+                && let Ok(file) = self.file.try_clone()
+            {
+                lock::take_live_over(file, &self.path);
+            }
         }
-        drop(backing);
         self.unanswered.store(0, Ordering::Release);
         self.start()
+    }
+
+    /// Nobody else is the live side of a shared disk, or will be, while this has it.
+    pub fn lock_live(&self) -> Result<(), DiskError> {
+        if self.shape.mode == DiskMode::Shared && !self.shape.readonly {
+            lock::lock_live(&self.file, &self.path)?;
+        }
+        Ok(())
     }
 
     /// What carries requests out, once it runs.
@@ -126,6 +163,74 @@ impl Disk {
             changes: self.surroundings.changes.clone(),
             progress: self.progress.clone(),
         })
+    }
+
+    /// This side's copy of it, as disk number `index`, to be made equal to the primary's.
+    pub fn making(&self, index: u8, mark: &Mark, line: DiskLine) -> io::Result<Making> {
+        let place = if self.shape.readonly { None } else { Some(Place::of(&self.file)?) };
+        Ok(Making::new(self.copy(index)?, place, self.path.clone(), mark.clone(), line))
+    }
+
+    /// What is known of this copy.
+    pub fn stamp(&self) -> io::Result<Option<Stamp>> {
+        self.place.as_ref().map_or(Ok(None), Place::read)
+    }
+
+    /// Writes down how far this copy goes. A shared disk's stamp belongs to the side that is `live`.
+    pub fn write_stamp(&self, index: u8, mark: &Mark, live: bool) -> io::Result<()> {
+        let shared = self.shape.mode == DiskMode::Shared;
+        let Some(place) = self.place.as_ref().filter(|_| !self.shape.readonly && (live || !shared)) else {
+            return Ok(());
+        };
+        let known = self.stamp()?.filter(|stamp| stamp.vm == mark.vm);
+        let disk = match known.as_ref().map(|stamp| stamp.disk).or(self.device_id()) {
+            Some(disk) => disk,
+            None => Stamp::new_disk()?,
+        };
+        let lacks = match known {
+            Some(stamp) => stamp.lacks_from(mark.generation, self.started),
+            // Nobody knows what it is.
+            None => (mark.generation > Generation(1)).then(|| (0, mark.generation.0 - 1)),
+        };
+        let stamp = Stamp::new(mark, disk, index, self.shape.sectors * SECTOR, self.shape.mode);
+        place.write(&Stamp { lacks, ..stamp })
+    }
+
+    /// Which disk it is, as far as that is known here: its stamp's, or, as each host has a stamp of its own for a block
+    /// device that both reach, the device's.
+    pub fn line(&self) -> io::Result<DiskLine> {
+        let line = self.stamp()?.as_ref().map(Stamp::line).unwrap_or_default();
+        Ok(DiskLine { id: self.device_id().or(line.id), ..line })
+    }
+
+    /// Whether it is a regular file, whose stamp all hosts see that see the file.
+    pub fn is_file(&self) -> bool {
+        self.file.metadata().is_ok_and(|metadata| metadata.is_file())
+    }
+
+    fn device_id(&self) -> Option<DiskId> {
+        let metadata = self.file.metadata().ok().filter(|metadata| !metadata.is_file())?;
+        let shared = self.shape.mode == DiskMode::Shared;
+        let key = shared.then(|| device::key(metadata.rdev()).ok()).flatten()?;
+        key.number().map(DiskId)
+    }
+
+    /// Before a VM runs from it that nobody protects: it must be whole, and is then equal to no other copy.
+    pub fn leave_pair(&self) -> Result<(), DiskError> {
+        let failed = |source| DiskError::Stamp { path: self.path.clone(), source };
+        let stamp = self.stamp().map_err(failed)?;
+        let told = may_boot(&self.path, stamp.as_ref()).map_err(|reason| DiskError::Unfit { reason })?;
+        if let (Some(told), Some(stamp), Some(place), false) = (told, stamp, &self.place, self.shape.readonly)
+        {
+            tracing::warn!("{told}");
+            place.write(&Stamp { alone: true, ..stamp }).map_err(failed)?;
+        }
+        Ok(())
+    }
+
+    /// Waits until all that was written is safe.
+    pub fn sync(&self) -> io::Result<()> {
+        if self.shape.readonly { Ok(()) } else { Ok(rustix::fs::fdatasync(&self.file)?) }
     }
 
     /// What `status` tells.

@@ -16,19 +16,28 @@
 //! *Shared*: both sides reach one file, and only the live one writes it. So a write has to wait for its log to be
 //! safe, it is on stable storage before it is answered (the other side cannot see this host's cache), and there is a
 //! [`Fence`] before the file for a side that does not know yet that it is the live one no more.
+//!
+//! Beside each copy there is a [stamp](stamp) that says which VM's it is and how far it goes, and while it is
+//! [made](Making) equal to another one, a journal of what it was before.
 
 mod answers;
 mod blocks;
 mod changes;
+mod device;
 mod engine;
 mod fence;
 mod file;
 mod job;
+mod lock;
+mod making;
 mod member;
 mod option;
+mod pairing;
 mod progress;
 mod ring;
 mod set;
+pub mod stamp;
+mod undo;
 
 pub use answers::Answers;
 pub use blocks::Blocks;
@@ -36,6 +45,7 @@ pub use changes::Changes;
 pub use engine::Engine;
 pub use fence::{Fence, takeover_wait_ns};
 pub use file::{Backing, DiskError, Use};
+pub use making::{Making, restore};
 pub use member::DiskCopy;
 pub use option::DiskOption;
 pub use progress::Progress;

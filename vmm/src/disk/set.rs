@@ -2,14 +2,18 @@
 
 use std::{
     io,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use devices::{DiskRequest, DiskStatus, FIRST_DISK_SLOT, Output};
-use ftlog::{DiskMode, DiskShape, Event};
+use ftlog::{DiskLine, DiskMode, DiskShape, Event};
 
-use super::{Answers, Backing, DiskCopy, DiskError, DiskOption, Engine, Fence, Use, member::Disk};
-use crate::{control::DiskReport, ingress::Inbox, step::StopSwitch};
+use super::{
+    Answers, Backing, DiskCopy, DiskError, DiskOption, Engine, Fence, Making, Use, device,
+    member::Disk,
+    stamp::{Mark, Stamp},
+};
+use crate::{control::DiskReport, identity::Copy, ingress::Inbox, step::StopSwitch};
 
 /// Requests of one disk without an answer at which the disk takes no more. A queue holds 256; a guest that resets the
 /// device again and again has more, as the host does not forget what it was asked.
@@ -17,10 +21,12 @@ const MAX_UNANSWERED: usize = 512;
 
 /// All disks of a VM on this side, in the order of their slots.
 pub struct Disks {
-    disks: Vec<Disk>,
+    pub(super) disks: Vec<Disk>,
     answers: Arc<Answers>,
     fence: Arc<Fence>,
     comparison: Arc<Mutex<()>>,
+    /// What was written last into the stamps by [`Disks::stamp`].
+    newest: Mutex<Option<Mark>>,
     stop: StopSwitch,
 }
 
@@ -52,15 +58,27 @@ impl Disks {
         }
         let answers = Arc::new(Answers::new(inbox.clone(), live));
         let fence = Arc::new(Fence::default());
-        let open = |option| Disk::new(Backing::open(option, usage)?, &answers, &fence);
-        let disks = options.iter().map(open).collect::<Result<Vec<_>, _>>()?;
+        let disks = open_all(options, usage)?
+            .into_iter()
+            .map(|backing| Disk::new(backing, usage, live, &answers, &fence))
+            .collect::<Result<Vec<_>, _>>()?;
         for disk in &disks {
+            if usage == Use::Alone {
+                disk.leave_pair()?;
+            }
             // A secondary does not touch a shared disk.
             if live || disk.shape.mode == DiskMode::Replicated {
                 disk.start()?;
             }
         }
-        Ok(Self { disks, answers, fence, comparison: Arc::default(), stop: stop.clone() })
+        Ok(Self {
+            disks,
+            answers,
+            fence,
+            comparison: Arc::default(),
+            newest: Mutex::default(),
+            stop: stop.clone(),
+        })
     }
 
     /// What the other side must agree with.
@@ -199,6 +217,83 @@ impl Disks {
         self.comparison.clone()
     }
 
+    /// This side's copies of the replicated disks, to be made equal to the other side's. `mark` says of which VM and
+    /// generation those are, `lines` what is known of them, in the order of the shape.
+    ///
+    /// # Errors
+    /// The host's.
+    pub fn makings(&self, mark: &Mark, lines: &[DiskLine]) -> io::Result<Vec<Making>> {
+        let lines = lines.iter().copied().chain(std::iter::repeat(DiskLine::default()));
+        let disks = (0..).zip(&self.disks).zip(lines);
+        let replicated = disks.filter(|((_, disk), _)| disk.shape.mode == DiskMode::Replicated);
+        replicated.map(|((index, disk), line)| disk.making(index, mark, line)).collect()
+    }
+
+    /// What is known of this side's disks, in the order of their slots.
+    ///
+    /// # Errors
+    /// The host's, and that a stamp cannot be understood.
+    pub fn stamps(&self) -> io::Result<Vec<Option<Stamp>>> {
+        self.disks.iter().map(Disk::stamp).collect()
+    }
+
+    /// The copies that a VM may start from, with what is known of them. A read-only disk is nobody's.
+    ///
+    /// # Errors
+    /// As for [`Disks::stamps`].
+    pub fn known(&self) -> io::Result<Vec<Copy>> {
+        let written = self.disks.iter().filter(|disk| !disk.shape.readonly);
+        written
+            .map(|disk| {
+                Ok(Copy { path: disk.path.display().to_string(), state: disk.stamp()?.as_ref().into() })
+            })
+            .collect()
+    }
+
+    /// What the other side is told of them, in the order of their slots.
+    ///
+    /// # Errors
+    /// As for [`Disks::stamps`].
+    pub fn lines(&self) -> io::Result<Vec<DiskLine>> {
+        self.disks.iter().map(Disk::line).collect()
+    }
+
+    /// Makes sure, before a VM starts here, that no other process is the live side of its shared disks, or will be.
+    ///
+    /// # Errors
+    /// [`DiskError::Busy`].
+    pub fn lock_live(&self) -> Result<(), DiskError> {
+        self.disks.iter().try_for_each(Disk::lock_live)
+    }
+
+    /// Writes down, safely, how far this side's copies go.
+    ///
+    /// # Errors
+    /// The host's.
+    pub fn stamp(&self, mark: &Mark) -> io::Result<()> {
+        let mut newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
+        if newest.as_ref().is_some_and(|newest| newest.is_after(mark)) {
+            // Written meanwhile by another thread.
+            return Ok(());
+        }
+        *newest = Some(mark.clone());
+        let live = self.answers.is_live();
+        (0..).zip(&self.disks).try_for_each(|(index, disk)| disk.write_stamp(index, mark, live))
+    }
+
+    /// The VM has ended in order: once all that it wrote is safe, the copies say so.
+    ///
+    /// # Errors
+    /// The host's.
+    pub fn end(&self, mark: &Mark) -> io::Result<()> {
+        if !self.wait_idle() {
+            // Nobody waits for what the stop has left behind: the copies go on saying what they said.
+            return Ok(());
+        }
+        self.disks.iter().try_for_each(Disk::sync)?;
+        self.stamp(mark)
+    }
+
     /// What `status` tells.
     pub fn report(&self) -> Vec<DiskReport> {
         self.disks.iter().map(Disk::report).collect()
@@ -207,4 +302,21 @@ impl Disks {
     fn at(&self, slot: u8) -> Option<&Disk> {
         self.disks.get(usize::from(slot.checked_sub(FIRST_DISK_SLOT)?))
     }
+}
+
+/// Opens all, none of which may be another one by another name.
+fn open_all(options: &[DiskOption], usage: Use) -> Result<Vec<Backing>, DiskError> {
+    let mut opened: Vec<Backing> = Vec::new();
+    let mut sources = Vec::new();
+    for option in options {
+        let failed = |source| DiskError::Open { path: option.path.clone(), source };
+        let ours = device::sources(&option.path).map_err(failed)?;
+        let twice = sources.iter().position(|theirs: &Vec<_>| theirs.iter().any(|one| ours.contains(one)));
+        if let Some(first) = twice.filter(|first| !(option.readonly && options[*first].readonly)) {
+            return Err(DiskError::Twice { first: options[first].path.clone(), second: option.path.clone() });
+        }
+        sources.push(ours);
+        opened.push(Backing::open(option, usage)?);
+    }
+    Ok(opened)
 }

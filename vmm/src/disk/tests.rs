@@ -338,6 +338,63 @@ fn an_image_has_one_user_unless_a_pair_shares_it() {
     assert!(matches!(one.reopen(), Err(DiskError::Size { bytes: 512, .. })));
 }
 
+/// By whatever name.
+#[test]
+fn a_vm_does_not_have_a_disk_twice() {
+    let directory = TempDir::new().unwrap();
+    let path = |name: &str| directory.path().join(name);
+    fs::write(path("disk"), [0; 1024]).unwrap();
+    fs::hard_link(path("disk"), path("hard")).unwrap();
+    std::os::unix::fs::symlink(path("disk"), path("soft")).unwrap();
+    let (inbox, stop) = (Arc::new(Inbox::default()), StopSwitch::default());
+    for mode in [DiskMode::Replicated, DiskMode::Shared] {
+        for name in ["disk", "hard", "soft", "./disk"] {
+            let option = |name: &str| DiskOption { path: path(name), mode, readonly: false };
+            let opened = Disks::open(&[option("disk"), option(name)], Use::Pair, true, &inbox, &stop);
+            assert!(matches!(opened, Err(DiskError::Twice { .. })), "{name}");
+        }
+    }
+}
+
+/// Two VMs that both name it, as pairs do.
+#[test]
+fn a_shared_disk_has_one_live_side() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("disk");
+    fs::write(&path, [0; 1024]).unwrap();
+    let (inbox, stop) = (Arc::new(Inbox::default()), StopSwitch::default());
+    let option = [DiskOption { path, mode: DiskMode::Shared, readonly: false }];
+    let open = |live| Disks::open(&option, Use::Pair, live, &inbox, &stop);
+    let (live, follower, other) = (open(true).unwrap(), open(false).unwrap(), open(true).unwrap());
+    live.lock_live().unwrap();
+    assert!(matches!(other.lock_live(), Err(DiskError::Busy { .. })));
+    drop(live);
+    follower.go_live(0);
+    assert!(matches!(other.lock_live(), Err(DiskError::Busy { .. })), "it is the live side now");
+}
+
+/// What was opened at the start is what is used: a path that leads elsewhere at the takeover is not followed.
+#[test]
+fn a_path_that_leads_elsewhere_later_is_not_followed() {
+    let directory = TempDir::new().unwrap();
+    let (path, away) = (directory.path().join("disk"), directory.path().join("away"));
+    fs::write(&path, [0; 1024]).unwrap();
+    let (inbox, stop) = (Arc::new(Inbox::default()), StopSwitch::default());
+    let option = [DiskOption { path: path.clone(), mode: DiskMode::Shared, readonly: false }];
+    let disks = Disks::open(&option, Use::Pair, false, &inbox, &stop).unwrap();
+    fs::rename(&path, &away).unwrap();
+    fs::write(&path, [0; 1024]).unwrap();
+    disks.go_live(0);
+    let operation = DiskOperation::Write { offset: 0, data: vec![7; 512] };
+    let mut outputs = vec![Output::Disk(DiskRequest { slot: SLOT, id: 1, operation })];
+    disks.admit(&[], &mut outputs);
+    let Some(Output::Disk(request)) = outputs.pop() else { panic!("it was admitted") };
+    disks.perform(request);
+    assert!(disks.wait_idle());
+    drop(disks);
+    assert_eq!((fs::read(&path).unwrap()[0], fs::read(&away).unwrap()[0]), (0, 7));
+}
+
 #[test]
 fn what_cannot_be_a_disk_is_an_error_that_names_it() {
     let directory = TempDir::new().unwrap();

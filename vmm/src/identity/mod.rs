@@ -6,7 +6,9 @@ mod start;
 
 use std::{fs::File, io::Read};
 
-use ftlog::{Shape, VmId};
+use ftlog::{Generation, Shape, VmId};
+
+use crate::disk::stamp::{Mark, StampState};
 
 pub use name::VmName;
 pub use presence::Presence;
@@ -21,6 +23,14 @@ pub struct VmIdentity {
     pub shape: Shape,
     /// Unix time at power-on, ns.
     pub wall_base_ns: u64,
+}
+
+impl VmIdentity {
+    /// What the stamps of its disks say when they go this far.
+    #[must_use]
+    pub fn mark(&self, generation: Generation, state: StampState) -> Mark {
+        Mark { vm: self.vm, name: self.shape.name.clone(), generation, state }
+    }
 }
 
 /// Random bytes from the host, for names only: nothing of it reaches a guest.

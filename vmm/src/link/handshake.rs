@@ -48,7 +48,7 @@ pub fn connect(address: &str) -> anyhow::Result<Connection> {
     }
 }
 
-/// The Hello of `identity` in `generation`, of a side that writes no shared disk.
+/// The Hello of `identity` in `generation`, of a side that writes no shared disk and says nothing of its disks.
 pub fn hello(
     identity: &VmIdentity,
     generation: Generation,
@@ -66,6 +66,7 @@ pub fn hello(
         holder: holder.to_owned(),
         arbiter: arbiter.to_owned(),
         lease_ns: 0,
+        disks: Vec::new(),
     }
 }
 

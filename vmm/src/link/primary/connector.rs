@@ -69,7 +69,13 @@ impl LinkThread {
             self.core.phase() == Phase::Unprotected && self.detaching.is_none() && self.failing.is_none();
         if wanted && self.connector.is_due(monotonic_ns()) {
             let hello = self.site.hello(&self.identity, self.core.generation(), Purpose::Protect);
-            let hello = Hello { lease_ns: self.site.config.lease_ns(), ..hello };
+            let disks = self.site.outlets.disks.lines().unwrap_or_else(|error| {
+                self.site
+                    .board
+                    .notice_once(format!("the secondary is not told which disks these are: {error}"));
+                Vec::new()
+            });
+            let hello = Hello { lease_ns: self.site.config.lease_ns(), disks, ..hello };
             self.connector.start(hello, self.mailbox.clone());
         }
     }

@@ -8,6 +8,7 @@ use crate::{
     arbiter::ClaimOutcome,
     commit::Held,
     control::{Board, Role},
+    disk::stamp::StampState,
     host::{clock::monotonic_ns, reserve},
     role::{
         LossReason,
@@ -78,12 +79,33 @@ fn claim(thread: &LinkThread, generation: Generation) {
 }
 
 fn enter(thread: &mut LinkThread, generation: Generation) {
-    thread.predecessor = Some(thread.site.holder.to_string());
+    let ours = thread.site.holder.to_string();
+    let begins = thread.predecessor.as_ref() != Some(&ours);
+    thread.predecessor = Some(ours);
+    stamp_disks(thread, generation, begins);
     thread.site.board.update(|status| {
         status.role = Role::Primary;
         status.generation = generation.0;
     });
     thread.site.board.notice(format!("running as the primary, generation {generation}"));
+}
+
+/// The disks say that they are of this generation. Only a start waits for that: as long as they do not, they look older
+/// than they are, which is safe.
+fn stamp_disks(thread: &LinkThread, generation: Generation, wait: bool) {
+    let (disks, board) = (thread.site.outlets.disks.clone(), thread.site.board.clone());
+    let mark = thread.identity.mark(generation, StampState::Live);
+    let stamp = move || {
+        if let Err(error) = disks.stamp(&mark) {
+            board.notice(format!("the disks do not say that they are of generation {generation}: {error}"));
+        }
+    };
+    if wait {
+        return stamp();
+    }
+    if let Err(error) = std::thread::Builder::new().name("stamp".into()).spawn(stamp) {
+        tracing::warn!(%error, "the disks do not say that they are of generation {generation}");
+    }
 }
 
 fn let_leave(thread: &mut LinkThread, leave: impl FnOnce(&mut LinkThread, &mut Vec<Held<devices::Output>>)) {

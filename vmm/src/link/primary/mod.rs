@@ -35,6 +35,7 @@ use super::{handshake::hello, mailbox::mailbox};
 use crate::{
     arbiter::{Claim, ClaimOutcome, Ended as EndedRecord, FileArbiter, Holder},
     control::Board,
+    disk::stamp::{Mark, StampState},
     host::{Outlets, clock::VirtualClock, reserve},
     identity::{Permission, VmIdentity},
     ingress::{Inbox, TapReader},
@@ -137,9 +138,9 @@ pub fn run(
     origin: Origin,
     peer: Option<String>,
 ) -> anyhow::Result<Ended> {
-    let name = identity.shape.name.clone();
     // After a takeover it was announced at once.
     let starts = matches!(origin, Origin::Started(_));
+    let ending = identity.mark(Generation(0), StampState::Ended);
     let (mailbox, letters) = mailbox()?;
     let (vcpu_mailbox, vcpu_letters) = super::mailbox::mailbox()?;
     let orders = Arc::new(Orders::new(site.inbox.clone(), site.stop.clone()));
@@ -184,7 +185,7 @@ pub fn run(
     match ended {
         Err(error) if matches!(error.downcast_ref(), Some(Halted::OnRequest)) => Ok(Ended::Stopped),
         Ok(ended) => {
-            conclude(&site, &name, &finish, &ended);
+            conclude(&site, ending, &finish, &ended);
             Ok(ended)
         }
         other => other,
@@ -192,12 +193,16 @@ pub fn run(
 }
 
 /// The VM has ended in order, unless its secondary goes on with it.
-fn conclude(site: &Site, name: &str, finish: &Finish, ended: &Ended) {
+fn conclude(site: &Site, ending: Mark, finish: &Finish, ended: &Ended) {
     let how = match ended {
         Ended::PoweredOff(Off::Status(_)) => "the guest switched itself off",
         Ended::PoweredOff(Off::Panicked) => "the guest panicked",
         Ended::Stopped if finish.alone => "it was stopped",
         Ended::Stopped => return,
     };
-    site.end(name, finish.generation, how);
+    let mark = Mark { generation: finish.generation, ..ending };
+    if let Err(error) = site.outlets.disks.end(&mark) {
+        site.board.notice(format!("the disks do not say that the VM has ended: {error}"));
+    }
+    site.end(&mark.name, finish.generation, how);
 }

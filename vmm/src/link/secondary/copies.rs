@@ -12,11 +12,12 @@ use std::{
 
 use anyhow::{Context, ensure};
 use crossbeam_channel::{Receiver, Sender, unbounded};
-use ftlog::{DiskBlock, DiskDigests, Frame, FrameKind, Position};
+use ftlog::{DiskBlock, DiskDigests, DiskLine, Frame, FrameKind, Position};
 
 use super::{replica::Report, session::LinkThread};
 use crate::{
-    disk::{DiskCopy, Disks},
+    control::Board,
+    disk::{DiskCopy, Disks, Making, stamp::Mark},
     link::mailbox::{Letters, Mailbox, mailbox_of},
     role::secondary::Event,
 };
@@ -29,8 +30,10 @@ const DIGESTS_WAITING: usize = 16;
 const MAX_UNSENT: usize = 1 << 20;
 /// Blocks that may wait to be written; beyond that the primary is not heard.
 const BLOCKS_WAITING: usize = 64;
+/// Blocks that are written at once, when so many wait: what they overwrite has to be safe before.
+const BATCH: usize = 64;
 /// How many blocks are written before they are made safe, so that little is left for the end: 64 MiB.
-const SAFE_AFTER: u32 = 1024;
+const SAFE_AFTER: usize = 1024;
 
 /// What the thread that reads the copies says.
 pub enum Letter {
@@ -50,13 +53,20 @@ pub struct Copies {
     waiting: Arc<AtomicUsize>,
 }
 
-/// Ends when the link thread's end is gone and everything is written and safe, or cannot be.
-pub type Writer = JoinHandle<anyhow::Result<()>>;
+/// Ends when the link thread's end is gone and everything is written and safe, or cannot be. What it gives is to be
+/// [finished](Making::finish) if nothing was missing.
+pub type Writer = JoinHandle<anyhow::Result<Vec<Making>>>;
 
 impl Copies {
-    /// Starts reading the copies, and waits for what is to be written to them; `None` when there are none. `reports`
-    /// hears of room for more.
-    pub fn start(disks: &Disks, reports: Mailbox<Report>) -> io::Result<Option<(Self, Writer)>> {
+    /// Starts reading the copies, and waits for what is to be written to them; `None` when there are none. `mark` and
+    /// `lines` say of what they will be copies. `reports` hears of room for more, `board` of what cannot be undone.
+    pub fn start(
+        disks: &Disks,
+        mark: &Mark,
+        lines: &[DiskLine],
+        reports: Mailbox<Report>,
+        board: Board,
+    ) -> io::Result<Option<(Self, Writer)>> {
         let read = disks.copies()?;
         if read.is_empty() {
             return Ok(None);
@@ -64,9 +74,9 @@ impl Copies {
         let (mailbox, letters) = mailbox_of(DIGESTS_WAITING)?;
         let (blocks, received) = unbounded();
         let waiting = Arc::new(AtomicUsize::new(0));
-        let (count, written) = (waiting.clone(), disks.copies()?);
+        let (count, made) = (waiting.clone(), disks.makings(mark, lines)?);
         thread::Builder::new().name("digests".into()).spawn(move || read_all(read, &mailbox))?;
-        let write = move || write_all(&written, &received, &count, &reports);
+        let write = move || write_all(made, &received, &count, &reports, &board);
         let writer = thread::Builder::new().name("copy".into()).spawn(write)?;
         Ok(Some((Self { letters, shapes: disks.copies()?, blocks, waiting }, writer)))
     }
@@ -151,45 +161,53 @@ fn read_all(mut copies: Vec<DiskCopy>, mailbox: &Mailbox<Letter>) {
 }
 
 fn write_all(
-    copies: &[DiskCopy],
+    mut made: Vec<Making>,
     blocks: &Receiver<Vec<u8>>,
     waiting: &AtomicUsize,
     reports: &Mailbox<Report>,
-) -> anyhow::Result<()> {
+    board: &Board,
+) -> anyhow::Result<Vec<Making>> {
     let mut written = Ok(());
     let mut unsafe_blocks = 0;
-    for body in blocks {
+    while let Ok(first) = blocks.recv() {
+        let batch: Vec<_> = [first].into_iter().chain(blocks.try_iter().take(BATCH - 1)).collect();
         if written.is_ok() {
-            written = write(copies, &body);
-            unsafe_blocks += 1;
+            written = write(&mut made, &batch, board);
+            unsafe_blocks += batch.len();
         }
-        if written.is_ok() && unsafe_blocks == SAFE_AFTER {
-            written = make_safe(copies);
+        if written.is_ok() && unsafe_blocks >= SAFE_AFTER {
+            written = make_safe(&made);
             unsafe_blocks = 0;
         }
-        if waiting.fetch_sub(1, Ordering::AcqRel) == BLOCKS_WAITING {
+        let before = waiting.fetch_sub(batch.len(), Ordering::AcqRel);
+        if before >= BLOCKS_WAITING && before - batch.len() < BLOCKS_WAITING {
             reports.send(Report::Room);
         }
     }
-    let written = written.and_then(|()| make_safe(copies));
-    copies.iter().for_each(|copy| copy.progress.end());
-    written
+    let written = written.and_then(|()| make_safe(&made));
+    made.iter().for_each(|made| made.copy.progress.end());
+    written.map(|()| made)
 }
 
-fn write(copies: &[DiskCopy], body: &[u8]) -> anyhow::Result<()> {
-    let DiskBlock { disk, block, data } = DiskBlock::decode(body)?;
-    let copy = copies.iter().find(|copy| copy.disk == disk).context("it was checked before")?;
-    copy.blocks
-        .write(block, data)
-        .with_context(|| format!("block {block} of this side's copy of disk {disk} cannot be written"))?;
-    copy.progress.moved();
+fn write(made: &mut [Making], batch: &[Vec<u8>], board: &Board) -> anyhow::Result<()> {
+    let blocks = batch.iter().map(|body| DiskBlock::decode(body)).collect::<Result<Vec<_>, _>>()?;
+    for made in made {
+        let disk = made.copy.disk;
+        let ours = blocks.iter().filter(|block| block.disk == disk);
+        let ours: Vec<_> = ours.map(|block| (block.block, block.data)).collect();
+        if !ours.is_empty() {
+            made.write(&ours, &|text| board.notice(text))
+                .with_context(|| format!("this side's copy of disk {disk} cannot be written"))?;
+        }
+    }
     Ok(())
 }
 
-fn make_safe(copies: &[DiskCopy]) -> anyhow::Result<()> {
-    copies.iter().filter(|copy| !copy.readonly).try_for_each(|copy| {
-        copy.blocks
+fn make_safe(made: &[Making]) -> anyhow::Result<()> {
+    made.iter().filter(|made| !made.copy.readonly).try_for_each(|made| {
+        made.copy
+            .blocks
             .sync()
-            .with_context(|| format!("this side's copy of disk {} cannot be written", copy.disk))
+            .with_context(|| format!("this side's copy of disk {} cannot be written", made.copy.disk))
     })
 }

@@ -50,20 +50,24 @@ pub struct Listener {
 /// What a visitor's thread needs.
 struct Reception {
     site: Site,
+    /// Copies are overwritten whatever is lost by it.
+    force: bool,
     busy: Arc<Mutex<Option<String>>>,
     offers: Sender<Offer>,
     visitors: AtomicUsize,
 }
 
 impl Listener {
-    /// Listens at `address` (ADDR:PORT, port 0 for any).
-    pub fn start(address: &str, site: &Site) -> anyhow::Result<Self> {
+    /// Listens at `address` (ADDR:PORT, port 0 for any). With `force` this side's copies of disks are overwritten even
+    /// where something is lost by it.
+    pub fn start(address: &str, site: &Site, force: bool) -> anyhow::Result<Self> {
         let listener = TcpListener::bind(address).with_context(|| format!("cannot listen at {address}"))?;
         let local = listener.local_addr()?;
         let (sender, offers) = unbounded();
         let busy: Arc<Mutex<Option<String>>> = Arc::default();
         let reception = Arc::new(Reception {
             site: site.clone(),
+            force,
             busy: busy.clone(),
             offers: sender,
             visitors: AtomicUsize::new(0),
@@ -172,7 +176,11 @@ impl Reception {
             tap.suits(net.mtu)?;
         }
         check_disks(&hello.shape.disks, &self.site.outlets.disks.shapes())?;
-        self.check_arbiter(hello)
+        self.check_arbiter(hello)?;
+        for lost in self.site.outlets.disks.may_follow(hello, self.force)? {
+            self.site.board.notice(lost);
+        }
+        Ok(())
     }
 
     /// The primary must hold the newest generation, in the directory that we see.

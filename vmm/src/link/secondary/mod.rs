@@ -11,7 +11,7 @@ pub(in crate::link) mod copies;
 mod effects;
 mod hearing;
 mod listener;
-mod replica;
+pub(in crate::link) mod replica;
 mod session;
 mod takeover;
 

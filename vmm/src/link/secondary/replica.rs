@@ -11,7 +11,7 @@ use super::{Served, copies::Writer, session::Session};
 use crate::{
     arbiter::ClaimOutcome,
     commit::Unreleased,
-    disk,
+    disk::{self, Making, stamp::StampState},
     host::announce::Addresses,
     identity::VmIdentity,
     kvm::Host,
@@ -108,7 +108,7 @@ pub(super) struct Replica<'a> {
 /// Executes a session to its end.
 pub fn run(site: &Site, session: Session) -> anyhow::Result<SessionEnd> {
     let Session { tasks, reports, unreleased, hello, thread, writer } = session;
-    let lease_ns = hello.lease_ns;
+    let (lease_ns, generation) = (hello.lease_ns, hello.generation);
     let identity = VmIdentity { vm: hello.vm, shape: hello.shape, wall_base_ns: 0 };
     let addresses = identity.shape.net.map(|net| Addresses::of(net.mac));
     let mut replica = Replica {
@@ -138,6 +138,12 @@ pub fn run(site: &Site, session: Session) -> anyhow::Result<SessionEnd> {
     };
     reports.send(Report::Ended);
     let _ = thread.join();
+    if matches!(end, SessionEnd::Served(Served::PoweredOff(_))) {
+        let mark = replica.identity.mark(generation, StampState::Ended);
+        if let Err(error) = site.outlets.disks.end(&mark) {
+            site.board.notice(format!("the copies of the disks do not say that the VM has ended: {error}"));
+        }
+    }
     // The next VM finds its disks at rest.
     if let Some(Err(error)) = replica.finish_disks() {
         tracing::debug!("{error:#}");
@@ -161,8 +167,11 @@ impl Replica<'_> {
     fn load(&mut self, seed: Seed) {
         self.identity.wall_base_ns = seed.manifest().wall_base_ns;
         let position = seed.manifest().position;
-        let disks = self.finish_disks().unwrap_or(Ok(()));
-        let made = disks.and_then(|()| {
+        let disks = self.finish_disks().unwrap_or_else(|| Ok(Vec::new()));
+        let made = disks.and_then(|made| {
+            for made in made {
+                made.finish()?;
+            }
             let machine = seed.finish(&Host::open()?)?;
             let expected = disk::configs(&self.identity.shape.disks);
             anyhow::ensure!(
@@ -189,8 +198,8 @@ impl Replica<'_> {
         }
     }
 
-    /// Waits until this side's disks hold what they should, safely.
-    fn finish_disks(&mut self) -> Option<anyhow::Result<()>> {
+    /// Waits until this side's disks hold what they were sent, safely.
+    fn finish_disks(&mut self) -> Option<anyhow::Result<Vec<Making>>> {
         let written = self.writer.take()?.join();
         Some(written.unwrap_or_else(|_| Err(anyhow::anyhow!("the thread that writes the disks panicked"))))
     }

@@ -20,6 +20,7 @@ use super::{
 use crate::{
     commit::{Limits, Unreleased},
     control::{Board, State},
+    disk::stamp::StampState,
     host::{
         clock::monotonic_ns,
         reserve::{self, Handle},
@@ -68,11 +69,13 @@ impl Session {
         site.outlets.disks.replay();
         let (tasks_in, tasks) = unbounded();
         let (reports, letters) = mailbox()?;
-        let (copies, writer) = Copies::start(&site.outlets.disks, reports.clone())?.unzip();
-        let unreleased = Arc::new(Mutex::new(Unreleased::new(UNRELEASED)));
         let Offer { connection, hello } = offer;
-        let core = Secondary::new(&site.config, hello.generation, WINDOW_BYTES, monotonic_ns());
         let identity = VmIdentity { vm: hello.vm, shape: hello.shape.clone(), wall_base_ns: 0 };
+        let mark = identity.mark(hello.generation, StampState::Follower);
+        let (disks, board) = (&site.outlets.disks, site.board.clone());
+        let (copies, writer) = Copies::start(disks, &mark, &hello.disks, reports.clone(), board)?.unzip();
+        let unreleased = Arc::new(Mutex::new(Unreleased::new(UNRELEASED)));
+        let core = Secondary::new(&site.config, hello.generation, WINDOW_BYTES, monotonic_ns());
         let link = LinkThread {
             site: site.clone(),
             identity,

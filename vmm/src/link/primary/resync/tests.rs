@@ -1,20 +1,25 @@
 //! Both ends of the comparison, with a wire that this thread is.
 
-use std::{fs, slice::from_ref, sync::Arc, time::Duration};
+use std::{fs, path::PathBuf, slice::from_ref, sync::Arc, time::Duration};
 
 use devices::{DiskOperation, DiskRequest, FIRST_DISK_SLOT, Output};
-use ftlog::{DISK_BLOCK, DiskBlock, DiskMode};
+use ftlog::{DISK_BLOCK, DiskBlock, DiskMode, Shape, VmId};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use tempfile::NamedTempFile;
+use tempfile::TempDir;
 
 use super::*;
 use crate::{
+    control::Board,
     demo::random::Random,
-    disk::{DiskOption, Use},
+    disk::{DiskOption, Use, stamp::StampState},
+    identity::VmIdentity,
     ingress::{Inbox, Room},
     link::{
-        mailbox::mailbox,
-        secondary::copies::{self, Copies},
+        mailbox::{Mailbox, mailbox},
+        secondary::{
+            copies::{self, Copies, Writer},
+            replica::Report,
+        },
     },
     step::StopSwitch,
 };
@@ -26,24 +31,27 @@ const PATIENCE: Duration = Duration::from_secs(30);
 struct Side {
     disks: Disks,
     inbox: Arc<Inbox>,
-    files: Vec<NamedTempFile>,
+    files: Vec<PathBuf>,
+    _directory: TempDir,
 }
 
 impl Side {
     fn new(live: bool, contents: &[Vec<u8>], readonly: bool) -> Self {
-        let files: Vec<_> = contents.iter().map(|_| NamedTempFile::new().unwrap()).collect();
-        let option = |(file, content): (&NamedTempFile, &Vec<u8>)| {
-            fs::write(file.path(), content).unwrap();
-            DiskOption { path: file.path().into(), mode: DiskMode::Replicated, readonly }
+        let directory = TempDir::new().unwrap();
+        let file = |index: usize| directory.path().join(index.to_string());
+        let files: Vec<_> = (0..contents.len()).map(file).collect();
+        let option = |(path, content): (&PathBuf, &Vec<u8>)| {
+            fs::write(path, content).unwrap();
+            DiskOption { path: path.clone(), mode: DiskMode::Replicated, readonly }
         };
         let options: Vec<_> = files.iter().zip(contents).map(option).collect();
         let (inbox, stop) = (Arc::new(Inbox::default()), StopSwitch::default());
         let disks = Disks::open(&options, Use::Pair, live, &inbox, &stop).unwrap();
-        Self { disks, inbox, files }
+        Self { disks, inbox, files, _directory: directory }
     }
 
     fn contents(&self) -> Vec<Vec<u8>> {
-        self.files.iter().map(|file| fs::read(file.path()).unwrap()).collect()
+        self.files.iter().map(|file| fs::read(file).unwrap()).collect()
     }
 
     /// As a guest that writes all the time.
@@ -61,6 +69,12 @@ impl Side {
             self.disks.perform(request);
         }
     }
+}
+
+fn start(disks: &Disks, reports: Mailbox<Report>) -> (Copies, Writer) {
+    let identity = VmIdentity { vm: VmId([1; 16]), shape: Shape::default(), wall_base_ns: 0 };
+    let mark = identity.mark(Generation(1), StampState::Follower);
+    Copies::start(disks, &mark, &[], reports, Board::default()).unwrap().unwrap()
 }
 
 fn frame(kind: FrameKind, body: Vec<u8>) -> Frame {
@@ -117,7 +131,7 @@ fn copies_are_made_equal_while_the_guest_writes() {
     let theirs = vec![contents(&mut random), ours[1].clone()];
     let (primary, secondary) = (Side::new(true, &ours, false), Side::new(false, &theirs, false));
     let (reports, _heard) = mailbox().unwrap();
-    let (copies, writer) = Copies::start(&secondary.disks, reports).unwrap().unwrap();
+    let (copies, writer) = start(&secondary.disks, reports);
     let mut resync = Resync::start(Link(1), Generation(1), &primary.disks).unwrap().unwrap();
     let mut id = 0;
     carry(&mut resync, &copies, || {
@@ -146,7 +160,7 @@ fn read_only_copies_that_differ_are_refused_and_equal_ones_are_not() {
         let (primary, secondary) =
             (Side::new(true, from_ref(&content), true), Side::new(false, &[theirs], true));
         let (reports, _heard) = mailbox().unwrap();
-        let (copies, _) = Copies::start(&secondary.disks, reports).unwrap().unwrap();
+        let (copies, _) = start(&secondary.disks, reports);
         let mut resync = Resync::start(Link(1), Generation(1), &primary.disks).unwrap().unwrap();
         let compared = carry(&mut resync, &copies, || {});
         assert_eq!(compared.is_ok(), equal, "{compared:?}");
@@ -173,7 +187,7 @@ fn a_peer_that_breaks_the_order_or_names_what_is_not_there_is_refused() {
     assert_eq!(resync.hear(&digests(0, 301, 1)), Err(LossReason::Damaged));
 
     let (reports, _heard) = mailbox().unwrap();
-    let (copies, _) = Copies::start(&secondary.disks, reports).unwrap().unwrap();
+    let (copies, _) = start(&secondary.disks, reports);
     let block = |disk, block, len| {
         frame(FrameKind::DiskBlock, DiskBlock { disk, block, data: &vec![0; len] }.encode())
     };
