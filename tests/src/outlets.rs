@@ -20,8 +20,8 @@ use crate::stage::Stage;
 
 /// An unprivileged user that nobody else is, for limits that do not bind root.
 const NOBODY_ELSE: u32 = 424_242;
-/// Above what may have been closed and below what was put aside last.
-const LOWEST_LIMIT: u64 = 24;
+/// Descriptors that remain: none at all depends on numbers that were given back a moment ago.
+const LEFT: usize = 2;
 /// What ftvmm needs of root's rights: TAP devices, and other people's files.
 const RIGHTS: &str = "+net_admin,+dac_override";
 
@@ -68,7 +68,7 @@ pub fn limit_threads(process: &Process, most: u32) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A limit under which a process can have no descriptor more, but for one or two that it has closed lately.
+/// A limit under which a process is left two descriptors, which is fewer than a claim needs.
 ///
 /// # Errors
 /// When the process is gone.
@@ -77,7 +77,7 @@ pub fn no_descriptor_more(process: &Process) -> anyhow::Result<u64> {
     for entry in fs::read_dir(format!("/proc/{}/fd", process.id()))? {
         taken.insert(entry?.file_name().to_string_lossy().parse::<u64>()?);
     }
-    Ok((LOWEST_LIMIT..).find(|number| !taken.contains(number)).unwrap_or(LOWEST_LIMIT))
+    (0..).filter(|number| !taken.contains(number)).nth(LEFT).context("numbers have no end")
 }
 
 /// A named pipe that somebody else writes to.
