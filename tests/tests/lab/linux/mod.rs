@@ -21,6 +21,7 @@ mod clients;
 mod compute;
 mod debian;
 mod power;
+mod reboot;
 mod replay;
 
 /// The longest wait for a guest, or of a client: two cores emulate two hosts, on which the guest runs.
