@@ -46,6 +46,8 @@ mod pauses;
 mod refusals;
 #[path = "failover/resets.rs"]
 mod resets;
+#[path = "failover/year.rs"]
+mod year;
 
 use std::time::Duration;
 
