@@ -17,7 +17,7 @@
 //! safe, it is on stable storage before it is answered (the other side cannot see this host's cache), and there is a
 //! [`Fence`] before the file for a side that does not know yet that it is the live one no more.
 //!
-//! Beside each copy there is a [stamp](stamp) that says which VM's it is and how far it goes, and while it is
+//! Beside each copy there is a [`stamp`] that says which VM's it is and how far it goes, and while it is
 //! [made](Making) equal to another one, a journal of what it was before.
 
 mod answers;

@@ -1,7 +1,7 @@
 //! What is known of a copy of a disk, kept where the guest does not see it.
 //!
 //! A file's stamp is a small file beside it, `IMAGE.ftvmm`. That of a block device is in a directory of the host's
-//! ([`place`]), under what identifies the device. It says which disk of which VM the copy is of, and how far it goes.
+//! , under what identifies the device. It says which disk of which VM the copy is of, and how far it goes.
 //!
 //! ```text
 //!             claim won                     the VM ends in order
