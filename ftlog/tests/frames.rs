@@ -159,7 +159,7 @@ fn a_writer_counts() {
         assert_eq!(writer.write(*kind, body).unwrap(), sequence as u64);
     }
     writer.flush().unwrap();
-    assert_eq!((writer.frames(), writer.bytes()), (7, writer.get_ref().len() as u64));
+    assert_eq!((writer.frames(), writer.bytes()), (8, writer.get_ref().len() as u64));
     assert_eq!(writer.into_inner(), common::encode(&common::file()).concat());
 }
 
