@@ -8,6 +8,8 @@ use std::sync::Arc;
 
 use ftlog::{PAGE_SIZE, PAGES_PER_FRAME, Pages, decode_pages, encode_page};
 
+use xxhash_rust::xxh3::Xxh3;
+
 use super::MachineError;
 use crate::{
     kvm::{KvmError, Vcpu, VcpuState},
@@ -56,9 +58,9 @@ impl PowerOn {
         self.pages.iter().map(Vec::as_slice)
     }
 
-    /// How much memory it takes, in bytes.
-    pub fn bytes(&self) -> u64 {
-        self.pages.iter().map(|body| body.len() as u64).sum()
+    /// A digest of its pages, frame by frame.
+    pub(super) fn digest(&self) -> u128 {
+        digest(&self.pages)
     }
 
     /// Puts RAM and vCPU back.
@@ -94,6 +96,15 @@ impl super::Machine {
     }
 }
 
+fn digest(bodies: &[Vec<u8>]) -> u128 {
+    let mut hash = Xxh3::new();
+    for body in bodies {
+        hash.update(&(body.len() as u64).to_le_bytes());
+        hash.update(body);
+    }
+    hash.digest128()
+}
+
 /// Takes in pages that come with a seed, which are not trusted.
 #[derive(Default)]
 pub struct ArrivingPages {
@@ -116,6 +127,12 @@ impl ArrivingPages {
         }
         self.bodies.push(body.to_vec());
         Ok(Ok(()))
+    }
+
+    /// A digest of them, frame by frame.
+    #[must_use]
+    pub fn digest(&self) -> u128 {
+        digest(&self.bodies)
     }
 
     /// All of them.

@@ -32,6 +32,11 @@ pub enum StateError {
     /// Something follows it.
     #[error("{0} bytes follow the saved machine state")]
     Trailing(usize),
+    /// What a reset would go back to is not what came before it.
+    #[error(
+        "a frame of the memory at power-on, for a reset, is missing or another than the saved machine state says"
+    )]
+    PowerOn,
     /// The devices refuse theirs.
     #[error("the saved device state is not valid: {0}")]
     Platform(devices::StateError),
@@ -49,6 +54,8 @@ pub struct MachineState {
     digest: u64,
     /// The vCPU at power-on.
     power_on: Arc<VcpuState>,
+    /// Digest of the pages that hold anything at power-on, which come before this.
+    power_on_pages: u128,
 }
 
 impl MachineState {
@@ -71,6 +78,11 @@ impl MachineState {
     /// The sync point it was taken at.
     pub fn position(&self) -> Position {
         self.position
+    }
+
+    /// Whether these pages are those at power-on.
+    pub fn has_begun_with(&self, pages: &ArrivingPages) -> Result<(), StateError> {
+        if pages.digest() == self.power_on_pages { Ok(()) } else { Err(StateError::PowerOn) }
     }
 
     /// Virtual time there, ns.
@@ -106,6 +118,7 @@ impl Machine {
             halted: *halted,
             digest: digest.value(),
             power_on: power_on.vcpu.clone(),
+            power_on_pages: power_on.digest(),
         })
     }
 
@@ -126,7 +139,9 @@ impl Machine {
             halted,
             digest,
             power_on,
+            power_on_pages: _,
         } = &state;
+        let power_on = PowerOn::new(power_on_pages.into_bodies(), power_on.clone());
         let platform = Platform::restore(platform, memory.guest()).map_err(StateError::Platform)?;
         let vm = host.create_vm(cpu, memory, Doorbell::new().map_err(CreateError::Memory)?)?;
         let mut vcpu = vm.create_vcpu()?;
@@ -142,7 +157,7 @@ impl Machine {
             in_stretch: false,
             digest: RunningDigest::from_value(*digest),
             registers,
-            power_on: PowerOn::new(power_on_pages.into_bodies(), power_on.clone()),
+            power_on,
             tally: Tally::default(),
         })
     }

@@ -140,6 +140,7 @@ impl Seed {
 
     fn decode_state(&self, body: &[u8]) -> Result<MachineState, SeedError> {
         let state = MachineState::decode(body)?;
+        state.has_begun_with(&self.power_on_pages)?;
         let manifest = &self.manifest;
         if state.position() != manifest.position {
             return Err(SeedError::Position { state: state.position(), manifest: manifest.position });
