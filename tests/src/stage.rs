@@ -7,7 +7,7 @@ use std::{
     path::Path,
     process::{Command, Output},
     sync::{
-        Mutex, MutexGuard, PoisonError,
+        Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicU32, Ordering},
     },
     thread,
@@ -25,7 +25,7 @@ use ftvmm::demo::{
 };
 use tempfile::TempDir;
 
-use crate::{disks::Disks, harness, linearizability};
+use crate::{disks::Disks, harness, hosts::Hosts, linearizability};
 
 /// The longest wait of a client: far longer than any takeover.
 pub const PATIENCE: Duration = Duration::from_secs(10);
@@ -60,7 +60,7 @@ pub struct Pair {
 /// # Panics
 /// When `body` fails.
 pub fn play(failure_timeout_ms: u64, body: impl FnOnce(&Stage) -> anyhow::Result<()> + Send) {
-    play_on(failure_timeout_ms, || net::enter(&TAPS), body);
+    perform(|| Stage::new(failure_timeout_ms), || net::enter(&TAPS), body);
 }
 
 /// As [`play`], with the ledger for a guest, which keeps its keys on a disk.
@@ -72,32 +72,39 @@ pub fn play_with_disk(
     failure_timeout_ms: u64,
     body: impl FnOnce(&Stage) -> anyhow::Result<()> + Send,
 ) {
-    play_on_with_disk(mode, failure_timeout_ms, || net::enter(&TAPS), body);
+    perform(|| Stage::new(failure_timeout_ms)?.with_disk(mode), || net::enter(&TAPS), body);
 }
 
-/// As [`play_with_disk`], on the network that `enter` makes.
+/// As [`play`], on two hosts with networks of their own, which live as long as the test.
 ///
 /// # Panics
 /// When `body` fails.
-pub fn play_on_with_disk(
+pub fn play_on_hosts(
+    failure_timeout_ms: u64,
+    body: impl FnOnce(&Stage, &Hosts) -> anyhow::Result<()> + Send,
+) {
+    perform_on_hosts(|| Stage::new(failure_timeout_ms), body);
+}
+
+/// As [`play_with_disk`], on two hosts with networks of their own, which live as long as the test.
+///
+/// # Panics
+/// When `body` fails.
+pub fn play_on_hosts_with_disk(
     mode: DiskMode,
     failure_timeout_ms: u64,
-    enter: impl FnOnce() -> anyhow::Result<()> + Send,
-    body: impl FnOnce(&Stage) -> anyhow::Result<()> + Send,
+    body: impl FnOnce(&Stage, &Hosts) -> anyhow::Result<()> + Send,
 ) {
-    perform(|| Stage::new(failure_timeout_ms)?.with_disk(mode), enter, body);
+    perform_on_hosts(|| Stage::new(failure_timeout_ms)?.with_disk(mode), body);
 }
 
-/// As [`play`], on the network that `enter` makes.
-///
-/// # Panics
-/// When `body` fails.
-pub fn play_on(
-    failure_timeout_ms: u64,
-    enter: impl FnOnce() -> anyhow::Result<()> + Send,
-    body: impl FnOnce(&Stage) -> anyhow::Result<()> + Send,
+fn perform_on_hosts(
+    make: impl FnOnce() -> anyhow::Result<Stage> + Send,
+    body: impl FnOnce(&Stage, &Hosts) -> anyhow::Result<()> + Send,
 ) {
-    perform(|| Stage::new(failure_timeout_ms), enter, body);
+    let hosts = OnceLock::new();
+    let enter = || Hosts::enter().map(|made| drop(hosts.set(made)));
+    perform(make, enter, |stage| body(stage, hosts.get().expect("the network is made")));
 }
 
 fn perform(

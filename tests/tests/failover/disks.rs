@@ -1,7 +1,7 @@
 //! Kills, pauses and power failures of a VM that keeps its data on a disk: all that was acknowledged is on the disk, and
 //! a VM that is started from it has it.
 
-use std::{collections::BTreeMap, fs, sync::OnceLock};
+use std::{collections::BTreeMap, fs};
 
 use anyhow::{Context, ensure};
 use ftlog::DiskMode;
@@ -13,9 +13,7 @@ use ftvmm::demo::{
     wait,
 };
 use ftvmm_tests::{
-    disks, harness,
-    hosts::Hosts,
-    ledger, linearizability,
+    disks, harness, ledger, linearizability,
     stage::{self, PATIENCE, Pair, Stage, guest},
 };
 
@@ -98,10 +96,7 @@ fn a_primary_that_was_stopped_too_long_writes_nothing_more() {
 #[test]
 fn hosts_that_vanish_with_their_wires_lose_nothing_on_disk() {
     for mode in [DiskMode::Shared, DiskMode::Replicated] {
-        let hosts = OnceLock::new();
-        let enter = || Hosts::enter().map(|made| drop(hosts.set(made)));
-        stage::play_on_with_disk(mode, TIMEOUT_MS, enter, |stage| {
-            let hosts: &Hosts = hosts.get().expect("the network is made");
+        stage::play_on_hosts_with_disk(mode, TIMEOUT_MS, |stage, hosts| {
             let (pair, load) = partition::power_failures(stage, hosts)?;
             let history = stage::judge(load)?;
             let host = if pair.primary.tap == hosts.a().tap { hosts.a() } else { hosts.b() };

@@ -1,6 +1,6 @@
 //! One VM, whatever restarts: starting it again is a claim like any other.
 
-use std::{fs, os::unix::fs::symlink, sync::OnceLock};
+use std::{fs, os::unix::fs::symlink};
 
 use anyhow::ensure;
 use ftlog::DiskMode;
@@ -99,9 +99,7 @@ fn a_primary_that_is_back_before_the_takeover_leaves_the_vm_to_the_secondary() {
 /// Both are down, without a word; whoever was the VM last starts it again, in the next generation.
 #[test]
 fn after_both_were_down_the_last_holder_starts_and_another_host_needs_force() {
-    let hosts = OnceLock::new();
-    let enter = || Hosts::enter().map(|made| drop(hosts.set(made)));
-    stage::play_on(TIMEOUT_MS, enter, |stage| both_down(stage, hosts.get().expect("the network is made")));
+    stage::play_on_hosts(TIMEOUT_MS, both_down);
 }
 
 fn both_down(stage: &Stage, hosts: &Hosts) -> anyhow::Result<()> {
@@ -138,10 +136,7 @@ fn both_down(stage: &Stage, hosts: &Hosts) -> anyhow::Result<()> {
 
 #[test]
 fn a_start_that_is_forced_says_what_it_risks() {
-    let hosts = OnceLock::new();
-    let enter = || Hosts::enter().map(|made| drop(hosts.set(made)));
-    stage::play_on(TIMEOUT_MS, enter, |stage| {
-        let hosts: &Hosts = hosts.get().expect("the network is made");
+    stage::play_on_hosts(TIMEOUT_MS, |stage, hosts| {
         let mut lost = stage.setup.primary("b", hosts.b(), "10.78.0.1:1")?;
         wait_alone(&mut lost)?;
         lost.process.kill()?;
@@ -159,11 +154,7 @@ fn a_start_that_is_forced_says_what_it_risks() {
 /// The mount of the arbiter goes away on one side, and an ordinary directory lies below; then the link is cut.
 #[test]
 fn a_side_that_has_lost_its_arbiter_gets_no_answer_from_what_lies_below() {
-    // The namespaces live as long as the test.
-    let hosts = OnceLock::new();
-    let enter = || Hosts::enter().map(|made| drop(hosts.set(made)));
-    stage::play_on(TIMEOUT_MS, enter, |stage| {
-        let hosts: &Hosts = hosts.get().expect("the network is made");
+    stage::play_on_hosts(TIMEOUT_MS, |stage, hosts| {
         let path = stage.directory().join("arbiter-of-b");
         symlink(&stage.setup.arbiter, &path)?;
         let on_b = Setup { arbiter: path.clone(), ..stage.setup.clone() };

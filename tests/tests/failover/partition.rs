@@ -1,6 +1,6 @@
 //! Two hosts that cannot hear each other any more, though both hear the clients.
 
-use std::{sync::OnceLock, thread, time::Duration};
+use std::{thread, time::Duration};
 
 use anyhow::ensure;
 use ftvmm::{
@@ -22,10 +22,7 @@ use super::{SOON, THINKING, TIMEOUT_MS};
 
 #[test]
 fn hosts_cut_off_from_each_other_agree_on_one_that_goes_on() {
-    // The namespaces live as long as the test.
-    let hosts = OnceLock::new();
-    let enter = || Hosts::enter().map(|made| drop(hosts.set(made)));
-    stage::play_on(TIMEOUT_MS, enter, |stage| cut_and_heal(stage, hosts.get().expect("the network is made")));
+    stage::play_on_hosts(TIMEOUT_MS, cut_and_heal);
 }
 
 fn cut_and_heal(stage: &Stage, hosts: &Hosts) -> anyhow::Result<()> {
@@ -55,10 +52,8 @@ fn cut_and_heal(stage: &Stage, hosts: &Hosts) -> anyhow::Result<()> {
 /// with a killed process, whose kernel still delivers.
 #[test]
 fn hosts_that_vanish_with_their_wires_lose_nothing_acknowledged() {
-    let hosts = OnceLock::new();
-    let enter = || Hosts::enter().map(|made| drop(hosts.set(made)));
-    stage::play_on(TIMEOUT_MS, enter, |stage| {
-        let (_pair, load) = power_failures(stage, hosts.get().expect("the network is made"))?;
+    stage::play_on_hosts(TIMEOUT_MS, |stage, hosts| {
+        let (_pair, load) = power_failures(stage, hosts)?;
         stage::judge(load)?;
         Ok(())
     });

@@ -4,7 +4,7 @@
 //! At every moment: never two live machines; what was acknowledged is there, unless a start was forced that said
 //! what it would lose.
 
-use std::{collections::BTreeMap, sync::OnceLock, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
 use anyhow::{Context, ensure};
 use ftlog::DiskMode;
@@ -37,10 +37,8 @@ const REFUSED: i32 = 4;
 #[test]
 fn never_two_machines_and_never_an_older_copy_over_a_newer_one() {
     let seed = harness::seed();
-    let hosts = OnceLock::new();
-    let enter = || Hosts::enter().map(|made| drop(hosts.set(made)));
-    stage::play_on_with_disk(DiskMode::Replicated, TIMEOUT_MS, enter, |stage| {
-        Year::new(stage, hosts.get().expect("the network is made"), seed).live()
+    stage::play_on_hosts_with_disk(DiskMode::Replicated, TIMEOUT_MS, |stage, hosts| {
+        Year::new(stage, hosts, seed).live()
     });
 }
 
