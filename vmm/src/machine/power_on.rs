@@ -4,22 +4,23 @@
 //! (kernel, initial RAM disk, command line, tables) is kept beside the guest's RAM, and travels with a seed and a log. A
 //! reset therefore starts the same image again; another kernel needs another start.
 
-use std::sync::Arc;
+use std::{convert::Infallible, sync::Arc};
 
-use ftlog::{PAGE_SIZE, PAGES_PER_FRAME, Pages, decode_pages, encode_page};
-
+use ftlog::{PAGE_SIZE, Pages, decode_pages};
 use xxhash_rust::xxh3::Xxh3;
 
 use super::MachineError;
 use crate::{
     kvm::{KvmError, Vcpu, VcpuState},
-    memory::{Memory, is_zero},
+    memory::Memory,
 };
 
 /// What is needed to begin again.
 pub struct PowerOn {
     /// The pages that hold anything, each body for one frame of the log.
     pages: Vec<Vec<u8>>,
+    /// A digest of them, frame by frame.
+    pub(super) digest: u128,
     /// The vCPU.
     pub(super) vcpu: Arc<VcpuState>,
 }
@@ -27,40 +28,23 @@ pub struct PowerOn {
 impl PowerOn {
     /// Of a machine that has just been loaded and has not run.
     pub(super) fn capture(memory: &Memory, vcpu: &mut Vcpu) -> Result<Self, KvmError> {
-        let mut power_on = Self { pages: Vec::new(), vcpu: Arc::new(vcpu.save()?) };
-        let (mut body, mut count) = (Vec::new(), 0);
-        let mut page = [0; PAGE_SIZE];
-        for number in memory.populated() {
-            memory.read_page(number, &mut page);
-            if is_zero(&page) {
-                continue;
-            }
-            encode_page(number * PAGE_SIZE as u64, &page, &mut body);
-            count += 1;
-            if count == PAGES_PER_FRAME {
-                power_on.pages.push(std::mem::take(&mut body));
-                count = 0;
-            }
-        }
-        if count > 0 {
-            power_on.pages.push(body);
-        }
-        Ok(power_on)
+        let mut pages = Vec::new();
+        let Ok(()) = memory.encode_pages(&mut |body| -> Result<(), Infallible> {
+            pages.push(body.to_vec());
+            Ok(())
+        });
+        Ok(Self::new(pages, Arc::new(vcpu.save()?)))
     }
 
     /// From what came with a seed.
     pub(super) fn new(pages: Vec<Vec<u8>>, vcpu: Arc<VcpuState>) -> Self {
-        Self { pages, vcpu }
+        let digest = digest(&pages);
+        Self { pages, digest, vcpu }
     }
 
     /// Its pages, as the bodies of frames.
     pub fn frames(&self) -> impl Iterator<Item = &[u8]> {
         self.pages.iter().map(Vec::as_slice)
-    }
-
-    /// A digest of its pages, frame by frame.
-    pub(super) fn digest(&self) -> u128 {
-        digest(&self.pages)
     }
 
     /// Puts RAM and vCPU back.

@@ -118,11 +118,12 @@ impl Machine {
             halted: *halted,
             digest: digest.value(),
             power_on: power_on.vcpu.clone(),
-            power_on_pages: power_on.digest(),
+            power_on_pages: power_on.digest,
         })
     }
 
-    /// A machine with `cpu` as its processor and `memory` as its RAM that goes on from `state`; at power-on its RAM held `power_on_pages`.
+    /// A machine with `cpu` as its processor and `memory` as its RAM that goes on from `state`; at power-on its RAM held
+    /// `power_on_pages`.
     pub fn restore(
         host: &Host,
         cpu: &'static Template,

@@ -1,5 +1,6 @@
 //! RAM page by page, for digests and for seeding a secondary.
 
+use ftlog::{PAGES_PER_FRAME, encode_page};
 use vm_memory::{Bytes, GuestAddress};
 
 use super::Memory;
@@ -16,6 +17,30 @@ pub fn is_zero(page: &Page) -> bool {
 }
 
 impl Memory {
+    /// Hands the pages that hold anything but zeroes to `sink`, in ascending order, as bodies of frames. The guest must
+    /// not run meanwhile.
+    ///
+    /// # Errors
+    /// Those of `sink`.
+    pub fn encode_pages<E>(&self, sink: &mut dyn FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
+        let (mut body, mut pages) = (Vec::new(), 0);
+        let mut page = [0; PAGE_SIZE];
+        for number in self.populated() {
+            self.read_page(number, &mut page);
+            if is_zero(&page) {
+                continue;
+            }
+            encode_page(number * PAGE_SIZE as u64, &page, &mut body);
+            pages += 1;
+            if pages == PAGES_PER_FRAME {
+                sink(&body)?;
+                body.clear();
+                pages = 0;
+            }
+        }
+        if pages > 0 { sink(&body) } else { Ok(()) }
+    }
+
     /// Copies page `number` out. `number` must be below [`Memory::page_count`].
     pub fn read_page(&self, number: u64, page: &mut Page) {
         let address = GuestAddress(number * PAGE_SIZE as u64);

@@ -79,9 +79,7 @@ impl Site {
         let (name, vm) = (&identity.shape.name, identity.vm);
         self.arbiter.claim(&Claim { name, vm, generation, after, holder: &self.holder })
     }
-}
 
-impl Site {
     /// All is well: what the next loss will need is put aside.
     pub(super) fn put_aside(&self) {
         match reserve::refill() {
