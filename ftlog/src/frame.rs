@@ -25,7 +25,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 /// The first four bytes of every frame.
 pub const MAGIC: [u8; 4] = *b"FTLG";
 /// The version of the format that this crate writes, and the only one it reads.
-pub const FORMAT_VERSION: u16 = 3;
+pub const FORMAT_VERSION: u16 = 4;
 /// The length of a frame's header, in bytes.
 pub const HEADER_LEN: usize = size_of::<Header>();
 /// The longest body, in bytes.
@@ -80,11 +80,15 @@ pub enum FrameKind {
     DiskBlock = 20,
     /// Guest memory as it was at power-on, for a reset: [`crate::Pages`].
     BootPages = 21,
+    /// Secondary: where its copies of the disks are known: [`crate::DiskBases`].
+    DiskBases = 22,
+    /// Primary: which blocks of them to tell of: [`crate::DiskRegions`].
+    DiskRegions = 23,
 }
 
 impl FrameKind {
     /// All kinds, in the order of their numbers, which start at 1.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 23] = [
         Self::Begin,
         Self::Pages,
         Self::State,
@@ -106,6 +110,8 @@ impl FrameKind {
         Self::DiskDigests,
         Self::DiskBlock,
         Self::BootPages,
+        Self::DiskBases,
+        Self::DiskRegions,
     ];
 
     fn from_wire(value: u16) -> Option<Self> {

@@ -2,7 +2,7 @@
 //!
 //! None of them may panic, and what is accepted must be the one encoding of what was decoded.
 
-use crate::disks::{DiskBlock, DiskDigests};
+use crate::disks::{DiskBases, DiskBlock, DiskDigests, DiskRegions};
 use crate::frame::{FrameDecoder, encode_frame};
 use crate::message::{
     Ack, Diverged, End, Heartbeat, Hello, Manifest, Message, Refuse, Registers, Report, Welcome,
@@ -62,7 +62,7 @@ pub fn messages(data: &[u8]) {
     let Some((&kind, body)) = data.split_first() else {
         return;
     };
-    match kind % 13 {
+    match kind % 15 {
         0 => message::<Manifest>(body),
         1 => message::<Hello>(body),
         2 => message::<Welcome>(body),
@@ -77,7 +77,9 @@ pub fn messages(data: &[u8]) {
         ),
         10 => pages(body),
         11 => assert!(DiskDigests::decode(body).map_or(true, |digests| digests.encode() == body)),
-        _ => assert!(DiskBlock::decode(body).map_or(true, |block| block.encode() == body)),
+        12 => assert!(DiskBlock::decode(body).map_or(true, |block| block.encode() == body)),
+        13 => assert!(DiskBases::decode(body).map_or(true, |bases| bases.encode() == body)),
+        _ => assert!(DiskRegions::decode(body).map_or(true, |regions| regions.encode() == body)),
     }
 }
 

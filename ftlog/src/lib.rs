@@ -13,8 +13,8 @@
 //!              └ initial state ───────────────┘  └ log ┘ └ digests of the state at the end; without it the file was cut off
 //!
 //! primary   →  Hello            Begin BootPages* Pages* State SeedDone            Steps* Heartbeat* … Registers | Detach | End
-//!                               DiskBlock* (each at any time before SeedDone)
-//! secondary →         Welcome   DiskDigests*                 SeedHeld  Ack*   Heartbeat* … Diverged
+//!                               DiskRegions* DiskBlock* (each at any time before SeedDone)
+//! secondary →         Welcome   DiskBases* DiskDigests*      SeedHeld  Ack*   Heartbeat* … Diverged
 //!                   | Refuse
 //!
 //! Steps body:  first position │ count │ step … step              [`step`]
@@ -38,7 +38,10 @@ pub mod reader;
 pub mod step;
 pub mod writer;
 
-pub use disks::{DIGESTS_PER_FRAME, DISK_BLOCK, DiskBlock, DiskDigests, DisksError};
+pub use disks::{
+    DIGESTS_PER_FRAME, DISK_BLOCK, DiskBase, DiskBases, DiskBlock, DiskDigests, DiskRegions, DisksError,
+    MAX_BASES, MAX_REGIONS, blocks_in_region,
+};
 pub use event::{
     ENTROPY_SLOT, Event, MAX_DISK_DATA, MAX_DISK_STATUS, MAX_EVENT_PAYLOAD, MAX_EVENTS_PER_STEP,
 };

@@ -1,4 +1,4 @@
-//! The bytes of format version 3, for ever, and those of the versions before it, which are refused.
+//! The bytes of format version 4, for ever, and those of the versions before it, which are refused.
 //!
 //! A change of the format is a new version with new files beside these; the files here are never edited. Until then
 //! a failure means that logs already written could no longer be read.
@@ -20,9 +20,9 @@ fn path(name: &str) -> PathBuf {
 
 fn files() -> [(&'static str, Parts); 3] {
     [
-        ("v3-file.bin", common::file()),
-        ("v3-primary.bin", common::primary()),
-        ("v3-secondary.bin", common::secondary()),
+        ("v4-file.bin", common::file()),
+        ("v4-primary.bin", common::primary()),
+        ("v4-secondary.bin", common::secondary()),
     ]
 }
 
@@ -45,11 +45,11 @@ fn decoder_still_reads_them() {
 
 #[test]
 fn another_version_is_refused_by_its_number() {
-    for (version, part) in [1, 2].into_iter().flat_map(|version| PARTS.map(|part| (version, part))) {
+    for (version, part) in [1, 2, 3].into_iter().flat_map(|version| PARTS.map(|part| (version, part))) {
         let name = format!("v{version}-{part}.bin");
         let (frames, error) = common::read_all(&fs::read(path(&name)).unwrap());
         assert!(frames.is_empty(), "{name}");
-        let text = format!("frame 0 at byte 0: format version {version}, this program reads version 3");
+        let text = format!("frame 0 at byte 0: format version {version}, this program reads version 4");
         assert_eq!(error.unwrap().to_string(), text, "{name}");
     }
 }
@@ -91,6 +91,8 @@ fn check_body(kind: FrameKind, body: &[u8]) {
                 found == common::registers() || found == Registers { position: Position(7), registers: None }
             );
         }
+        FrameKind::DiskBases => assert_eq!(DiskBases::decode(body).unwrap(), common::bases()),
+        FrameKind::DiskRegions => assert_eq!(DiskRegions::decode(body).unwrap(), common::regions()),
         FrameKind::DiskDigests => assert_eq!(DiskDigests::decode(body).unwrap(), common::digests()),
         FrameKind::DiskBlock => assert_eq!(DiskBlock::decode(body).unwrap(), common::block()),
         FrameKind::Report => assert_eq!(Report::decode(body).unwrap(), common::report()),

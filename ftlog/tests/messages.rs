@@ -83,6 +83,41 @@ fn digests_and_blocks_of_disks_have_one_form_and_bounds() {
 }
 
 #[test]
+fn maps_of_disks_have_one_form_and_bounds() {
+    let (bases, regions) = (common::bases().encode(), common::regions().encode());
+    for wrong in [0, 15, 17, bases.len() - 1] {
+        DiskBases::decode(&bases[..wrong]).unwrap_err();
+    }
+    DiskBases::decode(&bases[..16]).unwrap();
+    for wrong in [0, 15, 16, regions.len() - 1] {
+        DiskRegions::decode(&regions[..wrong]).unwrap_err();
+    }
+    for reserved in 1..8 {
+        let (mut bases, mut regions) = (bases.clone(), regions.clone());
+        (bases[reserved], regions[reserved]) = (1, 1);
+        assert_eq!(DiskBases::decode(&bases), Err(DisksError::Reserved { kind: FrameKind::DiskBases }));
+        assert_eq!(DiskRegions::decode(&regions), Err(DisksError::Reserved { kind: FrameKind::DiskRegions }));
+    }
+    let base = common::bases().bases.remove(0);
+    let many = |count| DiskBases { bases: vec![base.clone(); count], ..common::bases() }.encode();
+    DiskBases::decode(&many(MAX_BASES)).unwrap();
+    DiskBases::decode(&many(MAX_BASES + 1)).unwrap_err();
+    let long = |len| DiskRegions { map: vec![1; len], ..common::regions() }.encode();
+    DiskRegions::decode(&long(MAX_REGIONS / 8)).unwrap();
+    DiskRegions::decode(&long(MAX_REGIONS / 8 + 1)).unwrap_err();
+    DiskRegions::decode(&long(0)).unwrap_err();
+}
+
+#[test]
+fn a_disk_has_no_more_regions_than_fit_a_map() {
+    let region = |bytes| blocks_in_region(bytes) * DISK_BLOCK as u64;
+    assert_eq!((region(512), region(256 << 30), region((256 << 30) + 1)), (4 << 20, 4 << 20, 8 << 20));
+    for bytes in [1, 3 << 30, 1 << 40, u64::MAX - 511] {
+        assert!(bytes.div_ceil(region(bytes)) <= MAX_REGIONS as u64, "{bytes}");
+    }
+}
+
+#[test]
 fn explanations_are_cut_to_fit() {
     let euros = "€".repeat(MAX_TEXT);
     let refuse = Refuse::new(euros.clone());

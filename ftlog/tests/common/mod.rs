@@ -87,6 +87,20 @@ pub fn digests() -> DiskDigests {
     DiskDigests { disk: 1, first: 0x0102_0304, digests: vec![7, u128::MAX - 1] }
 }
 
+pub fn bases() -> DiskBases {
+    let base = |generation, map| DiskBase {
+        vm: VmId([0x1d; 16]),
+        generation: Generation(generation),
+        position: Position(0x0a0b_0c0d),
+        map,
+    };
+    DiskBases { disk: 1, map_len: 3, bases: vec![base(4, vec![1, 0, 0x80]), base(5, vec![0, 0, 3])] }
+}
+
+pub fn regions() -> DiskRegions {
+    DiskRegions { disk: 1, map: vec![0xff, 0, 7] }
+}
+
 pub fn block() -> DiskBlock<'static> {
     DiskBlock { disk: 1, block: 0x0102_0305, data: b"what the block should hold" }
 }
@@ -182,6 +196,7 @@ pub fn primary() -> Parts {
         (FrameKind::Registers, Registers { position: Position(7), registers: None }.encode().unwrap()),
         (FrameKind::Query, vec![]),
         (FrameKind::Fail, vec![]),
+        (FrameKind::DiskRegions, regions().encode()),
         (FrameKind::DiskBlock, block().encode()),
         (FrameKind::Detach, vec![]),
     ]
@@ -191,6 +206,7 @@ pub fn primary() -> Parts {
 pub fn secondary() -> Parts {
     vec![
         (FrameKind::Welcome, welcome().encode().unwrap()),
+        (FrameKind::DiskBases, bases().encode()),
         (FrameKind::DiskDigests, digests().encode()),
         (FrameKind::SeedHeld, vec![]),
         (FrameKind::Ack, ack().encode().to_vec()),

@@ -1,10 +1,10 @@
 //! Input that is as it should be, to be changed.
 
 use ftlog::{
-    Ack, DiskBlock, DiskDigests, DiskId, DiskLine, DiskMode, DiskShape, Diverged, End, Event, ExitKind,
-    FrameKind, FrameWriter, Generation, Heartbeat, Hello, Manifest, Message, NetShape, PAGE_SIZE, Position,
-    Purpose, REGISTER_COUNT, Refuse, Registers, Report, Shape, StateDigests, StepEncoder, StepRef, VmId,
-    Welcome, encode_page,
+    Ack, DiskBase, DiskBases, DiskBlock, DiskDigests, DiskId, DiskLine, DiskMode, DiskRegions, DiskShape,
+    Diverged, End, Event, ExitKind, FrameKind, FrameWriter, Generation, Heartbeat, Hello, Manifest, Message,
+    NetShape, PAGE_SIZE, Position, Purpose, REGISTER_COUNT, Refuse, Registers, Report, Shape, StateDigests,
+    StepEncoder, StepRef, VmId, Welcome, encode_page,
 };
 
 /// The body of a `Steps` frame.
@@ -63,6 +63,8 @@ pub fn messages() -> Vec<Vec<u8>> {
     let registers = Some([5; REGISTER_COUNT]);
     let ack =
         Ack { received: Position(9), executed: Position(8), executed_time_ns: 77, executed_bytes: 1 << 33 };
+    let base =
+        DiskBase { vm: VmId([3; 16]), generation: Generation(2), position: Position(9), map: vec![1, 2] };
     let bodies = [
         encode(&manifest()),
         encode(&hello),
@@ -77,6 +79,8 @@ pub fn messages() -> Vec<Vec<u8>> {
         pages(),
         DiskDigests { disk: 1, first: 5, digests: vec![3; 4] }.encode(),
         DiskBlock { disk: 1, block: 5, data: &[4; 40] }.encode(),
+        DiskBases { disk: 1, map_len: 2, bases: vec![base] }.encode(),
+        DiskRegions { disk: 1, map: vec![3; 2] }.encode(),
     ];
     (0..).zip(bodies).map(|(number, body)| [vec![number], body].concat()).collect()
 }
