@@ -10,6 +10,8 @@ mod commands;
 mod demo;
 #[path = "failover/disks.rs"]
 mod disks;
+#[path = "failover/disks_absence.rs"]
+mod disks_absence;
 #[path = "failover/disks_broken.rs"]
 mod disks_broken;
 #[path = "failover/disks_fence.rs"]

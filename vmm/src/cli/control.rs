@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::control::{
-    ConsoleReport, DiskReport, NetReport, Request, Status, Takeover, peer_address, request,
+    BaseReport, ConsoleReport, DiskReport, NetReport, Request, Status, Takeover, peer_address, request,
 };
 
 /// Which process to talk to, and how to show its answer.
@@ -152,16 +152,21 @@ fn describe_net(net: &NetReport) -> String {
 }
 
 fn describe_disk(index: usize, disk: &DiskReport) -> String {
-    let DiskReport { path, mode, readonly, bytes, in_flight, errors, resync } = disk;
+    let DiskReport { path, mode, readonly, bytes, in_flight, errors, resync, base } = disk;
     let access = if *readonly { ", readonly" } else { "" };
     let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
     let resync = resync.as_ref().map_or_else(String::new, |resync| {
         let (compared, moved) = (mib(resync.compared_bytes), mib(resync.moved_bytes));
-        format!(", {compared:.1} MiB compared with the other copy, {moved:.1} MiB of it copied")
+        let total = mib(resync.total_bytes);
+        format!(", {compared:.1} of {total:.1} MiB compared with the other copy, {moved:.1} MiB copied")
+    });
+    let base = base.as_ref().map_or_else(String::new, |BaseReport { generation, position }| {
+        format!(", changes known since generation {generation} at #{position}")
     });
     let size = mib(*bytes);
-    let text =
-        format!("{path}, {mode}{access}, {size:.1} MiB, {in_flight} in flight, {errors} errors{resync}");
+    let text = format!(
+        "{path}, {mode}{access}, {size:.1} MiB, {in_flight} in flight, {errors} errors{base}{resync}"
+    );
     row(&format!("disk {index}"), text)
 }
 

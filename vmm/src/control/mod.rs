@@ -17,6 +17,6 @@ pub use net::NetReport;
 pub use request::{Pending, Request};
 pub use server::Server;
 pub use status::{
-    CommitDelay, ConsoleReport, DiskReport, Notice, ResyncReport, Role, State, Status, Takeover,
+    BaseReport, CommitDelay, ConsoleReport, DiskReport, Notice, ResyncReport, Role, State, Status, Takeover,
 };
 pub use trouble::Trouble;

@@ -112,6 +112,18 @@ pub struct DiskReport {
     pub errors: u64,
     /// While the copies of a replicated disk are made equal.
     pub resync: Option<ResyncReport>,
+    /// Since when it is known what was written to the copy: a secondary that was equal to it then, or since, is made
+    /// equal again by comparing that alone.
+    pub base: Option<BaseReport>,
+}
+
+/// A position of the VM.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BaseReport {
+    /// The generation.
+    pub generation: u64,
+    /// The position in it.
+    pub position: u64,
 }
 
 /// How far the copies of a disk are made equal.
@@ -119,6 +131,8 @@ pub struct DiskReport {
 pub struct ResyncReport {
     /// Compared so far, bytes.
     pub compared_bytes: u64,
+    /// To be compared, bytes; 0 until that is known. What both copies have not changed since they were equal is not.
+    pub total_bytes: u64,
     /// Sent (primary) or written (secondary), bytes.
     pub moved_bytes: u64,
 }

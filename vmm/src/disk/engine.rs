@@ -18,6 +18,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use super::{
     Answers, Backing, Changes, DiskError, Fence,
     fence::Verdict,
+    intents::{BaseId, Intents},
     job::Job,
     ring::{Returned, Ring},
 };
@@ -29,6 +30,8 @@ use crate::{
 /// What the thread is told.
 enum Letter {
     Perform(DiskRequest),
+    /// The VM comes to this position; what it asked for before came before this.
+    Base(BaseId),
     /// The fence may have changed.
     Look,
     /// Finish what is there and end.
@@ -44,6 +47,8 @@ pub struct Surroundings {
     pub fence: Arc<Fence>,
     /// What is written is marked here.
     pub changes: Arc<Changes>,
+    /// What is about to be written is marked here.
+    pub intents: Arc<Intents>,
     /// Requests that failed, counted.
     pub errors: Arc<AtomicU64>,
 }
@@ -72,6 +77,7 @@ impl Engine {
             surroundings,
             waiting: VecDeque::new(),
             wake_ns: None,
+            owes_error: false,
             closing: false,
         };
         let thread = thread::Builder::new().name("disk".into()).spawn(move || {
@@ -86,6 +92,11 @@ impl Engine {
     /// Hands a request over; those that overlap are carried out in this order.
     pub fn perform(&self, request: DiskRequest) {
         self.letters.send(Letter::Perform(request));
+    }
+
+    /// The VM comes to a position, after what it has asked for until now.
+    pub fn base(&self, id: BaseId) {
+        self.letters.send(Letter::Base(id));
     }
 
     /// Has the thread look at the fence again.
@@ -114,6 +125,8 @@ struct Worker {
     waiting: VecDeque<Box<Job>>,
     /// When the fence lets writes through that wait.
     wake_ns: Option<u64>,
+    /// A sync of our own has met an error, of which the kernel does not tell the next one: the guest's.
+    owes_error: bool,
     closing: bool,
 }
 
@@ -122,9 +135,11 @@ impl Worker {
         self.ring.watch(self.letters.descriptor());
         loop {
             self.read_letters();
+            self.mark_intents();
             self.start_jobs();
             if self.closing && self.wake_ns.is_none() && self.ring.running().next().is_none() {
                 self.drop_waiting(|_| true);
+                self.surroundings.intents.close();
                 return Ok(());
             }
             let patience = self.wake_ns.map(|ns| Duration::from_nanos(ns.saturating_sub(monotonic_ns())));
@@ -137,6 +152,7 @@ impl Worker {
         while let Some(letter) = self.letters.next() {
             match letter {
                 Letter::Perform(request) => self.take_in(Job::new(request, self.mode)),
+                Letter::Base(id) => self.begin_base(id),
                 Letter::Look => {}
                 Letter::Close => self.closing = true,
             }
@@ -149,6 +165,28 @@ impl Worker {
             self.waiting.push_back(Box::new(job));
         } else {
             self.refuse(job.slot, job.id);
+        }
+    }
+
+    fn begin_base(&mut self, id: BaseId) {
+        let unfinished = self.ring.running().chain(self.waiting.iter().map(Box::as_ref));
+        let unfinished = unfinished.filter(|job| job.changes).map(Job::range);
+        if self.surroundings.intents.propose(id, unfinished) {
+            self.waiting.push_back(Box::new(Job::own_sync(self.mode)));
+        }
+    }
+
+    /// Marks what the waiting jobs will write. Those that nobody would know of later are not carried out.
+    fn mark_intents(&mut self) {
+        let written = self.waiting.iter().filter(|job| job.changes).map(|job| job.range());
+        let Err(error) = self.surroundings.intents.mark(written) else { return };
+        tracing::error!(disk = self.name, %error, "what is written cannot be marked; the guest gets errors");
+        for job in mem::take(&mut self.waiting) {
+            if job.changes && !job.is_own {
+                self.refuse(job.slot, job.id)
+            } else {
+                self.waiting.push_back(job)
+            }
         }
     }
 
@@ -214,7 +252,21 @@ impl Worker {
         }
     }
 
-    fn finish(&self, job: &mut Job, status: DiskStatus, result: i32) {
+    fn finish(&mut self, job: &mut Job, mut status: DiskStatus, result: i32) {
+        let intents = &self.surroundings.intents;
+        if job.is_own {
+            self.owes_error |= status != DiskStatus::Ok;
+            return intents.establish(status == DiskStatus::Ok);
+        }
+        if job.is_sync() && mem::take(&mut self.owes_error) {
+            status = DiskStatus::IoError;
+        }
+        if job.changes
+            && status != DiskStatus::Ok
+            && let Err(error) = intents.forget()
+        {
+            tracing::warn!(disk = self.name, %error, "the write-intent bitmap says what may not be true");
+        }
         if job.changes {
             let range = job.range();
             self.surroundings.changes.mark(range.start, range.end - range.start);
@@ -236,12 +288,14 @@ impl Worker {
 
     /// Answers everything with an error, until nobody asks any more.
     fn fail(&mut self) {
-        let lost: Vec<_> = self.ring.running().map(|job| (job.slot, job.id)).collect();
+        let _ = self.surroundings.intents.forget();
+        let lost: Vec<_> =
+            self.ring.running().filter(|job| !job.is_own).map(|job| (job.slot, job.id)).collect();
         lost.into_iter().for_each(|(slot, id)| self.refuse(slot, id));
         while !self.closing {
             self.letters.acknowledge();
             self.read_letters();
-            for job in mem::take(&mut self.waiting) {
+            for job in mem::take(&mut self.waiting).iter().filter(|job| !job.is_own) {
                 self.refuse(job.slot, job.id);
             }
             let _ = poll(&mut [PollFd::from_borrowed_fd(self.letters.descriptor(), PollFlags::IN)], None);

@@ -42,9 +42,17 @@ pub struct Job {
     done: u64,
     mode: DiskMode,
     is_discard: bool,
+    /// Nobody has asked for it but this program: what was done before is made safe.
+    pub is_own: bool,
 }
 
 impl Job {
+    /// Makes safe what was done before, for this program's own sake.
+    pub fn own_sync(mode: DiskMode) -> Self {
+        let request = DiskRequest { slot: 0, id: 0, operation: DiskOperation::Flush };
+        Self { is_own: true, ..Self::new(request, mode) }
+    }
+
     /// The first step of `request` to a disk that is kept in this mode.
     pub fn new(request: DiskRequest, mode: DiskMode) -> Self {
         let DiskRequest { slot, id, operation } = request;
@@ -64,7 +72,12 @@ impl Job {
                 (Call::ZeroRange, offset, len, Vec::new())
             }
         };
-        Self { slot, id, changes, data, call, offset, len, done: 0, mode, is_discard }
+        Self { slot, id, changes, data, call, offset, len, done: 0, mode, is_discard, is_own: false }
+    }
+
+    /// It makes safe what was done before.
+    pub fn is_sync(&self) -> bool {
+        self.call == Call::Sync && self.len == 0
     }
 
     /// The bytes it is about; none for a flush.

@@ -9,7 +9,7 @@
 
 use std::{io, path::PathBuf};
 
-use ftlog::{DiskLine, DiskMode};
+use ftlog::{DISK_BLOCK, DiskLine, DiskMode};
 
 use super::{
     Blocks, DiskCopy,
@@ -48,6 +48,11 @@ impl Making {
         if let Err(error) = self.save(batch) {
             self.give_undo_up(&error, warn)?;
         }
+        let ranges = batch.iter().map(|(block, data)| {
+            let start = block * DISK_BLOCK as u64;
+            start..start + data.len() as u64
+        });
+        self.copy.intents.mark(ranges)?;
         for (block, data) in batch {
             self.copy.blocks.write(*block, data)?;
             self.copy.progress.moved();
@@ -138,6 +143,8 @@ pub fn restore(place: &Place, blocks: &Blocks) -> io::Result<(Option<Stamp>, u64
     };
     let id =
         undo.ok_or_else(|| io::Error::other("the copy from before is gone: there is no undo journal"))?;
+    // What is written here is not marked.
+    place.remove_intents()?;
     let count = super::undo::bring_back(place, &id, blocks.bytes(), blocks)?;
     match &stamp {
         Some(stamp) => place.write(stamp)?,

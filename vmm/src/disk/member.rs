@@ -18,10 +18,11 @@ use super::{
     Answers, Backing, Blocks, Changes, DiskError, Engine, Fence, Making, Progress, Use, changes_disk, device,
     engine::Surroundings,
     file::SECTOR,
+    intents::Intents,
     lock,
     stamp::{Mark, Place, Stamp, may_boot},
 };
-use crate::control::DiskReport;
+use crate::control::{BaseReport, DiskReport};
 
 /// A disk on this side.
 pub struct Disk {
@@ -54,6 +55,8 @@ pub struct DiskCopy {
     pub blocks: Blocks,
     /// Blocks that were written since the marks were last taken.
     pub changes: Arc<Changes>,
+    /// What may differ from another copy that was equal to it once.
+    pub intents: Arc<Intents>,
     /// For `status`.
     pub progress: Arc<Progress>,
 }
@@ -78,10 +81,13 @@ impl Disk {
             }
             Err(source) => return Err(DiskError::Stamp { path, source }),
         };
+        let intents = open_intents(&backing, usage)
+            .map_err(|source| DiskError::Stamp { path: path.clone(), source })?;
         let surroundings = Surroundings {
             answers: answers.clone(),
             fence: fence.clone(),
             changes: Arc::new(Changes::new(backing.bytes())),
+            intents: Arc::new(intents),
             errors: Arc::new(AtomicU64::new(0)),
         };
         Ok(Self {
@@ -154,6 +160,11 @@ impl Disk {
         self.shape.mode == mode && changes_disk(&request.operation)
     }
 
+    /// The copy is equal to the other side's.
+    pub fn settle(&self) {
+        self.surroundings.intents.settle();
+    }
+
     /// This side's copy of it, as disk number `index`.
     pub fn copy(&self, index: u8) -> io::Result<DiskCopy> {
         Ok(DiskCopy {
@@ -161,6 +172,7 @@ impl Disk {
             readonly: self.shape.readonly,
             blocks: Blocks::new(self.file.try_clone()?, self.shape.sectors * SECTOR),
             changes: self.surroundings.changes.clone(),
+            intents: self.surroundings.intents.clone(),
             progress: self.progress.clone(),
         })
     }
@@ -218,6 +230,10 @@ impl Disk {
     /// Before a VM runs from it that nobody protects: it must be whole, and is then equal to no other copy.
     pub fn leave_pair(&self) -> Result<(), DiskError> {
         let failed = |source| DiskError::Stamp { path: self.path.clone(), source };
+        if let Some(place) = self.place.as_ref().filter(|_| !self.shape.readonly) {
+            // Nobody marks what this VM will write.
+            place.remove_intents().map_err(failed)?;
+        }
         let stamp = self.stamp().map_err(failed)?;
         let told = may_boot(&self.path, stamp.as_ref()).map_err(|reason| DiskError::Unfit { reason })?;
         if let (Some(told), Some(stamp), Some(place), false) = (told, stamp, &self.place, self.shape.readonly)
@@ -243,10 +259,29 @@ impl Disk {
             in_flight: self.unanswered.load(Ordering::Acquire) as u64,
             errors: self.surroundings.errors.load(Ordering::Acquire),
             resync: self.progress.report(self.shape.sectors * SECTOR),
+            base: self
+                .surroundings
+                .intents
+                .oldest()
+                .map(|base| BaseReport { generation: base.generation.0, position: base.position.0 }),
         }
     }
 
     fn lock_backing(&self) -> MutexGuard<'_, Option<Backing>> {
         self.backing.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Those of a copy that this side keeps for itself. What is left of a time when it was kept so is not true any more.
+fn open_intents(backing: &Backing, usage: Use) -> io::Result<Intents> {
+    let (DiskShape { readonly, mode, .. }, bytes) = (backing.shape, backing.bytes());
+    if usage == Use::Alone || readonly {
+        return Ok(Intents::none(bytes));
+    }
+    let place = Place::of(&backing.file)?;
+    if mode == DiskMode::Shared {
+        place.remove_intents()?;
+        return Ok(Intents::none(bytes));
+    }
+    Intents::open(place, backing.file.try_clone()?, bytes)
 }

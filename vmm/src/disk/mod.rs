@@ -18,15 +18,18 @@
 //! [`Fence`] before the file for a side that does not know yet that it is the live one no more.
 //!
 //! Beside each copy there is a [`stamp`] that says which VM's it is and how far it goes, and while it is
-//! [made](Making) equal to another one, a journal of what it was before.
+//! [made](Making) equal to another one, a journal of what it was before. The [write-intent bitmap](BaseId) says where
+//! it may differ from a copy that was equal to it once.
 
 mod answers;
+mod bases;
 mod blocks;
 mod changes;
 mod device;
 mod engine;
 mod fence;
 mod file;
+mod intents;
 mod job;
 mod lock;
 mod making;
@@ -45,6 +48,7 @@ pub use changes::Changes;
 pub use engine::Engine;
 pub use fence::{Fence, takeover_wait_ns};
 pub use file::{Backing, DiskError, Use};
+pub use intents::{BaseId, Intents, Regions};
 pub use making::{Making, restore};
 pub use member::DiskCopy;
 pub use option::DiskOption;

@@ -10,13 +10,15 @@ use crate::control::ResyncReport;
 #[derive(Debug, Default)]
 pub struct Progress {
     active: AtomicBool,
+    total: AtomicU64,
     compared: AtomicU64,
     moved: AtomicU64,
 }
 
 impl Progress {
-    /// It begins.
-    pub fn begin(&self) {
+    /// It begins, and so many blocks are to be compared.
+    pub fn begin(&self, blocks: u64) {
+        self.total.store(blocks, Ordering::Release);
         self.compared.store(0, Ordering::Release);
         self.moved.store(0, Ordering::Release);
         self.active.store(true, Ordering::Release);
@@ -42,6 +44,7 @@ impl Progress {
         let bytes_of = |blocks: &AtomicU64| blocks.load(Ordering::Acquire) * DISK_BLOCK as u64;
         let report = ResyncReport {
             compared_bytes: bytes_of(&self.compared).min(bytes),
+            total_bytes: bytes_of(&self.total).min(bytes),
             moved_bytes: bytes_of(&self.moved),
         };
         self.active.load(Ordering::Acquire).then_some(report)

@@ -6,10 +6,12 @@ use std::{
 };
 
 use devices::{DiskRequest, DiskStatus, FIRST_DISK_SLOT, Output};
-use ftlog::{DiskLine, DiskMode, DiskShape, Event};
+use ftlog::{DiskLine, DiskMode, DiskShape, Event, Generation, Position, VmId};
 
 use super::{
-    Answers, Backing, DiskCopy, DiskError, DiskOption, Engine, Fence, Making, Use, device,
+    Answers, Backing, DiskCopy, DiskError, DiskOption, Engine, Fence, Making, Use,
+    bases::Bases,
+    device,
     member::Disk,
     stamp::{Mark, Stamp},
 };
@@ -25,6 +27,7 @@ pub struct Disks {
     answers: Arc<Answers>,
     fence: Arc<Fence>,
     comparison: Arc<Mutex<()>>,
+    bases: Bases,
     /// What was written last into the stamps by [`Disks::stamp`].
     newest: Mutex<Option<Mark>>,
     stop: StopSwitch,
@@ -76,6 +79,7 @@ impl Disks {
             answers,
             fence,
             comparison: Arc::default(),
+            bases: Bases::default(),
             newest: Mutex::default(),
             stop: stop.clone(),
         })
@@ -112,6 +116,9 @@ impl Disks {
 
     fn admit_one(&self, request: &DiskRequest) -> bool {
         let Some(disk) = self.at(request.slot) else { return false };
+        if disk.is_changed_by(request, DiskMode::Replicated) {
+            self.bases.want();
+        }
         self.answers.expect(request.slot);
         if disk.asked() < MAX_UNANSWERED {
             return true;
@@ -141,6 +148,9 @@ impl Disks {
     pub fn copy(&self, request: DiskRequest) {
         let copied =
             self.at(request.slot).is_some_and(|disk| disk.is_changed_by(&request, DiskMode::Replicated));
+        if copied {
+            self.bases.want();
+        }
         if copied && self.answers.wait_pending(request.slot, MAX_UNANSWERED, &self.stop) {
             self.answers.expect_copy(request.slot, request.id);
             self.perform(request);
@@ -210,6 +220,28 @@ impl Disks {
     pub fn copies(&self) -> io::Result<Vec<DiskCopy>> {
         let replicated = (0..).zip(&self.disks).filter(|(_, disk)| disk.shape.mode == DiskMode::Replicated);
         replicated.map(|(index, disk)| disk.copy(index)).collect()
+    }
+
+    /// The copies are equal to the other side's, which is or has the secondary of this generation, at the virtual time
+    /// `time_ns`: from here on they get bases, see [`super::Intents`].
+    pub fn begin_bases(&self, vm: VmId, generation: Generation, time_ns: u64) {
+        self.disks.iter().for_each(Disk::settle);
+        self.bases.begin(vm, generation, time_ns);
+    }
+
+    /// The other side is lost, or let go.
+    pub fn end_bases(&self) {
+        self.bases.end();
+    }
+
+    /// The VM has come to `position`, and what it asks of the disks there was handed over.
+    pub fn come_to(&self, position: Position, time_ns: u64) {
+        let Some(base) = self.bases.due(position, time_ns) else { return };
+        // What a stop has left undone is not in the copies.
+        if !self.stop.is_thrown() {
+            let replicated = self.disks.iter().filter(|disk| disk.shape.mode == DiskMode::Replicated);
+            replicated.filter_map(Disk::engine).for_each(|engine| engine.base(base));
+        }
     }
 
     /// Held by whoever compares the copies with the other side's.

@@ -435,3 +435,31 @@ fn a_read_only_disk_refuses_to_be_written() {
     inbox.take(ROOM, &mut events);
     assert_eq!(events, [Event::DiskDone { slot: SLOT + 1, id: 5, status: 1, data: vec![] }]);
 }
+
+/// Whoever writes a copy without marking what is written first makes sure that nobody believes the marks any more.
+#[test]
+fn a_copy_that_is_used_otherwise_has_no_bases() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("a.img");
+    fs::write(&path, vec![0; SECTORS as usize * 512]).unwrap();
+    let (inbox, stop) = (Arc::new(Inbox::default()), StopSwitch::default());
+    let open = |mode, usage| {
+        let option = DiskOption { path: path.clone(), mode, readonly: false };
+        Disks::open(&[option], usage, true, &inbox, &stop).unwrap()
+    };
+    let intents = directory.path().join("a.img.ftvmm-intents");
+    for (mode, usage, kept) in [
+        (DiskMode::Replicated, Use::Pair, true),
+        (DiskMode::Replicated, Use::Alone, false),
+        (DiskMode::Shared, Use::Pair, false),
+    ] {
+        let disks = open(DiskMode::Replicated, Use::Pair);
+        disks.begin_bases(ftlog::VmId([1; 16]), ftlog::Generation(1), 0);
+        disks.come_to(ftlog::Position(7), HOUR_NS);
+        // Ends when the base is safe.
+        drop(disks);
+        assert!(intents.exists());
+        drop(open(mode, usage));
+        assert_eq!(intents.exists(), kept, "{mode} {usage:?}");
+    }
+}

@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::{
     demo::random::Random,
-    disk::{Changes, Progress, stamp::may_boot, undo::bring_back},
+    disk::{Changes, Intents, Progress, stamp::may_boot, undo::bring_back},
 };
 
 const BYTES: u64 = 20 * DISK_BLOCK as u64 + 512;
@@ -70,6 +70,7 @@ impl Bench {
             readonly: false,
             blocks: self.blocks(),
             changes: Arc::new(Changes::new(BYTES)),
+            intents: Arc::new(Intents::none(BYTES)),
             progress: Arc::new(Progress::default()),
         };
         let mark = mark(generation, StampState::Follower);

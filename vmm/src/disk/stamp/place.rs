@@ -1,4 +1,4 @@
-//! Where a disk's stamp and its undo journal are.
+//! Where a disk's stamp, its undo journal and its write-intent bitmap are.
 
 use std::{
     env,
@@ -20,8 +20,9 @@ use crate::disk::device;
 /// What is added to an image's name.
 const STAMP: &str = ".ftvmm";
 const UNDO: &str = ".ftvmm-undo";
-/// What a stamp is called until it is whole.
-const NEW: &str = ".ftvmm-new";
+const INTENTS: &str = ".ftvmm-intents";
+/// What is added to what is not whole yet.
+const NEW: &str = "-new";
 /// The longest stamp, in bytes.
 const MAX_STAMP: u64 = 16 << 10;
 /// Where block devices have theirs, unless systemd has made a directory for this (`StateDirectory=`).
@@ -97,21 +98,8 @@ impl Place {
     /// # Errors
     /// The host's.
     pub fn write(&self, stamp: &Stamp) -> io::Result<()> {
-        let new = self.with(NEW);
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-        let written = openat(&self.directory, &new, flags, Mode::RUSR | Mode::WUSR)
-            .map_err(io::Error::from)
-            .and_then(|file| {
-                let mut file = File::from(file);
-                file.write_all(&stamp.to_text()?)?;
-                file.sync_all()
-            })
-            .and_then(|()| Ok(renameat(&self.directory, &new, &self.directory, self.with(STAMP))?))
-            .and_then(|()| self.directory.sync_all());
-        written.map_err(|error| {
-            let _ = unlinkat(&self.directory, &new, AtFlags::empty());
-            self.failed(&error)
-        })
+        let replaced = stamp.to_text().and_then(|text| self.replace(STAMP, &text, |_| {}));
+        replaced.map(drop).map_err(|error| self.failed(&error))
     }
 
     /// Removes the stamp.
@@ -142,6 +130,58 @@ impl Place {
     /// The host's.
     pub fn remove_undo(&self) -> io::Result<()> {
         self.remove_file(UNDO)
+    }
+
+    /// The write-intent bitmap's file, for messages.
+    pub fn intents_path(&self) -> PathBuf {
+        self.path.join(self.with(INTENTS))
+    }
+
+    /// Opens the write-intent bitmap, if there is one.
+    ///
+    /// # Errors
+    /// The host's.
+    pub fn open_intents(&self) -> io::Result<Option<File>> {
+        let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+        match openat(&self.directory, self.with(INTENTS), flags, Mode::empty()) {
+            Ok(file) => Ok(Some(file.into())),
+            Err(rustix::io::Errno::NOENT) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Replaces the write-intent bitmap, as [`Place::write`] does the stamp. `prepare` sees the file before it is safe.
+    ///
+    /// # Errors
+    /// The host's.
+    pub fn write_intents(&self, bytes: &[u8], prepare: impl FnOnce(&File)) -> io::Result<File> {
+        self.replace(INTENTS, bytes, prepare)
+    }
+
+    /// Removes the write-intent bitmap, if there is one.
+    ///
+    /// # Errors
+    /// The host's.
+    pub fn remove_intents(&self) -> io::Result<()> {
+        self.remove_file(INTENTS)
+    }
+
+    fn replace(&self, suffix: &str, bytes: &[u8], prepare: impl FnOnce(&File)) -> io::Result<File> {
+        let (name, mut new) = (self.with(suffix), self.with(suffix));
+        new.push(NEW);
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let mut file = File::from(openat(&self.directory, &new, flags, Mode::RUSR | Mode::WUSR)?);
+        prepare(&file);
+        let written = file
+            .write_all(bytes)
+            .and_then(|()| file.sync_all())
+            .and_then(|()| Ok(renameat(&self.directory, &new, &self.directory, &name)?))
+            .and_then(|()| self.directory.sync_all());
+        if let Err(error) = written {
+            let _ = unlinkat(&self.directory, &new, AtFlags::empty());
+            return Err(error);
+        }
+        Ok(file)
     }
 
     fn remove_file(&self, suffix: &str) -> io::Result<()> {

@@ -149,6 +149,7 @@ fn drop_peer(thread: &mut LinkThread, link: Link, reason: &LossReason) {
     }
     thread.resync = None;
     thread.orders.end_seed();
+    thread.site.outlets.disks.end_bases();
     // Of the one the operator knows, of the other the reason was told before.
     if !matches!(reason, LossReason::Detached | LossReason::Unwanted) {
         thread.note_loss(format!("the secondary is lost: {reason}"));

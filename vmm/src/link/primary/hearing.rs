@@ -37,9 +37,9 @@ impl LinkThread {
                 self.site.board.notice(format!("the secondary gives up: {}", streaming::refusal(frame)));
                 self.tell_peer_event(link, PeerEvent::Lost(LossReason::Closed));
             }
-            FrameKind::DiskDigests => {
+            FrameKind::DiskBases | FrameKind::DiskDigests => {
                 let heard =
-                    self.resync.as_mut().map_or(Err(LossReason::Damaged), |resync| resync.hear(frame));
+                    self.resync.as_ref().map_or(Err(LossReason::Damaged), |resync| resync.hear(frame));
                 self.tell_peer_event(link, heard.map_or_else(PeerEvent::Lost, |()| PeerEvent::Heard));
             }
             _ => {

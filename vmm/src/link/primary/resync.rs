@@ -2,6 +2,8 @@
 //!
 //! ```text
 //!  secondary                                     primary
+//!     ├── DiskBases: where its copies are known ───►│ looks for a base in common, of each disk
+//!     │◄── DiskRegions: what may differ since ──────┤ (all of it where there is none)
 //!     ├── DiskDigests: what each block holds ──────►│ compares with its own, while the VM runs and writes
 //!     │◄── DiskBlock … ─────────────────────────────┤ what differs; then what was written meanwhile, round by round
 //!     │                                             │ pause: the last blocks, with the seed
@@ -12,7 +14,7 @@ mod compare;
 use std::{io, os::fd::BorrowedFd, thread};
 
 use crossbeam_channel::{Sender, bounded};
-use ftlog::{DiskDigests, Frame, FrameKind, Generation, Message, Refuse};
+use ftlog::{DiskBases, DiskDigests, Frame, FrameKind, Generation, Message, Refuse};
 
 use compare::compare_all;
 pub use compare::send_changes;
@@ -27,8 +29,8 @@ use crate::{
     },
 };
 
-/// Frames of digests that may wait for their comparison.
-const DIGESTS_WAITING: usize = 64;
+/// Frames of the secondary that may wait for their comparison.
+const HEARD_WAITING: usize = 64;
 /// Blocks that may wait for the connection.
 const BLOCKS_WAITING: usize = 16;
 /// Above this much unsent no more blocks are taken, bytes.
@@ -36,12 +38,22 @@ const MAX_UNSENT: usize = 1 << 20;
 
 /// What the comparing thread says.
 pub enum Letter {
+    /// What is compared of a disk, for people, and the body of the `DiskRegions` frame.
+    Regions(String, Vec<u8>),
     /// The body of a `DiskBlock` frame.
     Block(Vec<u8>),
     /// The copies are equal but for what was written lately.
     Nearly,
     /// It cannot be done.
     Failed(String),
+}
+
+/// What the comparing thread hears of the secondary.
+pub enum Heard {
+    /// Where a copy is known.
+    Bases(DiskBases),
+    /// What some blocks hold.
+    Digests(DiskDigests),
 }
 
 /// The comparison of one session.
@@ -52,9 +64,7 @@ pub struct Resync {
     pub generation: Generation,
     /// What the comparing thread says.
     pub letters: Letters<Letter>,
-    digests: Sender<DiskDigests>,
-    /// Which digests come next: disk, block, and how many blocks there are; the next disk last.
-    expected: Vec<(u8, u64, u64)>,
+    heard: Sender<Heard>,
 }
 
 impl Resync {
@@ -64,19 +74,18 @@ impl Resync {
         if copies.is_empty() {
             return Ok(None);
         }
-        let expected = copies.iter().map(|copy| (copy.disk, 0, copy.blocks.count())).rev().collect();
-        let (digests, received) = bounded(DIGESTS_WAITING);
+        let (heard, received) = bounded(HEARD_WAITING);
         let (mailbox, letters) = mailbox_of(BLOCKS_WAITING)?;
         let turn = disks.comparison();
         thread::Builder::new()
             .name("resync".into())
             .spawn(move || compare_all(&turn, copies, &received, &mailbox))?;
-        Ok(Some(Self { link, generation, letters, digests, expected }))
+        Ok(Some(Self { link, generation, letters, heard }))
     }
 
-    /// True while no more digests fit.
+    /// True while no more fits of what the secondary says.
     pub fn is_full(&self) -> bool {
-        self.digests.is_full()
+        self.heard.is_full()
     }
 
     /// What to poll for reading.
@@ -84,20 +93,15 @@ impl Resync {
         self.letters.descriptor()
     }
 
-    /// Takes digests of the secondary, which must come in order.
-    pub fn hear(&mut self, frame: &Frame) -> Result<(), LossReason> {
-        let digests = DiskDigests::decode(&frame.body).map_err(|_| LossReason::Damaged)?;
-        let (disk, next, count) = self.expected.last_mut().ok_or(LossReason::Damaged)?;
-        let through = digests.first.saturating_add(digests.digests.len() as u64);
-        if digests.disk != *disk || digests.first != *next || through > *count {
-            return Err(LossReason::Damaged);
-        }
-        *next = through;
-        if through == *count {
-            self.expected.pop();
-        }
-        // Nobody takes them when the comparison has come to an end, which is told by a letter.
-        let _ = self.digests.try_send(digests);
+    /// Takes what the secondary says of its copies; whether it comes in order, the comparing thread sees.
+    pub fn hear(&self, frame: &Frame) -> Result<(), LossReason> {
+        let heard = match frame.kind {
+            FrameKind::DiskBases => DiskBases::decode(&frame.body).map(Heard::Bases),
+            _ => DiskDigests::decode(&frame.body).map(Heard::Digests),
+        };
+        let heard = heard.map_err(|_| LossReason::Damaged)?;
+        // Nobody takes it when the comparison has come to an end, which is told by a letter.
+        let _ = self.heard.try_send(heard);
         Ok(())
     }
 }
@@ -140,12 +144,11 @@ impl LinkThread {
 
     fn read_comparison(&mut self, letter: Letter) {
         match letter {
-            Letter::Block(body) => {
-                if let Some(stream) = &mut self.stream {
-                    stream.connection.send(FrameKind::DiskBlock, &body);
-                }
-                self.flush();
+            Letter::Regions(what, body) => {
+                self.site.board.notice(what);
+                self.send_now(FrameKind::DiskRegions, &body);
             }
+            Letter::Block(body) => self.send_now(FrameKind::DiskBlock, &body),
             Letter::Nearly => {
                 if let Some(Resync { link, generation, .. }) = self.resync.take() {
                     self.orders.seed(link, generation);
@@ -157,6 +160,13 @@ impl LinkThread {
                 }
             }
         }
+    }
+
+    fn send_now(&mut self, kind: FrameKind, body: &[u8]) {
+        if let Some(stream) = &mut self.stream {
+            stream.connection.send(kind, body);
+        }
+        self.flush();
     }
 
     /// The secondary cannot be seeded, and is told why.

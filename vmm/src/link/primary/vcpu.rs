@@ -112,6 +112,7 @@ impl Recorded {
                 Err(error) => self.tell(FromVcpu::SeedFailed(link, format!("{error:#}"))),
             };
         }
+        self.disks.begin_bases(self.identity.vm, generation, machine.time_ns());
         let manifest = Manifest {
             vm: self.identity.vm,
             generation,
@@ -180,6 +181,7 @@ impl Witness for Recorded {
                 output => self.outputs.push((position, output)),
             }
         }
+        self.disks.come_to(position, self.time_ns);
         let spoke = !self.outputs.is_empty();
         let old = self.time_ns - self.handed_over_time_ns >= MAX_AGE_NS;
         if spoke || old || self.recorder.is_full() { self.hand_over() } else { Ok(()) }

@@ -12,12 +12,12 @@ use std::{
 
 use anyhow::{Context, ensure};
 use crossbeam_channel::{Receiver, Sender, unbounded};
-use ftlog::{DiskBlock, DiskDigests, DiskLine, Frame, FrameKind, Position};
+use ftlog::{DiskBlock, DiskDigests, DiskLine, DiskRegions, Frame, FrameKind, Position};
 
 use super::{replica::Report, session::LinkThread};
 use crate::{
     control::Board,
-    disk::{DiskCopy, Disks, Making, stamp::Mark},
+    disk::{DiskCopy, Disks, Making, Regions, stamp::Mark},
     link::mailbox::{Letters, Mailbox, mailbox_of},
     role::secondary::Event,
 };
@@ -37,6 +37,8 @@ const SAFE_AFTER: usize = 1024;
 
 /// What the thread that reads the copies says.
 pub enum Letter {
+    /// The body of a `DiskBases` frame.
+    Bases(Vec<u8>),
     /// The body of a `DiskDigests` frame.
     Digests(Vec<u8>),
     /// A copy cannot be read.
@@ -49,6 +51,9 @@ pub struct Copies {
     pub letters: Letters<Letter>,
     /// Length of each block that may come is checked against these: disk, read-only, blocks.
     shapes: Vec<DiskCopy>,
+    /// Whose regions were told, for the thread that reads the copies.
+    regions: Sender<Regions>,
+    told: usize,
     blocks: Sender<Vec<u8>>,
     waiting: Arc<AtomicUsize>,
 }
@@ -73,12 +78,14 @@ impl Copies {
         }
         let (mailbox, letters) = mailbox_of(DIGESTS_WAITING)?;
         let (blocks, received) = unbounded();
+        let (regions, chosen) = unbounded();
         let waiting = Arc::new(AtomicUsize::new(0));
         let (count, made) = (waiting.clone(), disks.makings(mark, lines)?);
-        thread::Builder::new().name("digests".into()).spawn(move || read_all(read, &mailbox))?;
+        thread::Builder::new().name("digests".into()).spawn(move || read_all(read, &chosen, &mailbox))?;
         let write = move || write_all(made, &received, &count, &reports, &board);
         let writer = thread::Builder::new().name("copy".into()).spawn(write)?;
-        Ok(Some((Self { letters, shapes: disks.copies()?, blocks, waiting }, writer)))
+        let shapes = disks.copies()?;
+        Ok(Some((Self { letters, shapes, regions, told: 0, blocks, waiting }, writer)))
     }
 
     /// True while no more blocks should be received.
@@ -91,8 +98,28 @@ impl Copies {
         self.letters.descriptor()
     }
 
-    /// Takes a block of the primary's.
-    pub fn hear(&self, frame: &Frame) -> anyhow::Result<()> {
+    /// Takes what the primary says of the copies.
+    pub fn hear(&mut self, frame: &Frame) -> anyhow::Result<()> {
+        match frame.kind {
+            FrameKind::DiskRegions => self.hear_regions(frame),
+            _ => self.hear_block(frame),
+        }
+    }
+
+    /// The regions of each disk come once, in the order of the disks.
+    fn hear_regions(&mut self, frame: &Frame) -> anyhow::Result<()> {
+        let DiskRegions { disk, map } = DiskRegions::decode(&frame.body)?;
+        let copy = self.shapes.get(self.told).filter(|copy| copy.disk == disk);
+        let copy = copy.with_context(|| format!("regions of disk {disk}, which are not expected"))?;
+        let regions = Regions::of_map(copy.blocks.bytes(), map);
+        let regions = regions.with_context(|| format!("regions of disk {disk} of another size"))?;
+        self.told += 1;
+        // Nobody takes them when a copy cannot be read, which is told by a letter.
+        let _ = self.regions.send(regions);
+        Ok(())
+    }
+
+    fn hear_block(&self, frame: &Frame) -> anyhow::Result<()> {
         let DiskBlock { disk, block, data } = DiskBlock::decode(&frame.body)?;
         let copy = self.shapes.iter().find(|copy| copy.disk == disk && !copy.readonly);
         let copy = copy.with_context(|| format!("a block of disk {disk}, which is not one to be copied"))?;
@@ -127,6 +154,7 @@ impl LinkThread {
         }
         while let Some(letter) = self.copies_to_hear().and_then(|copies| copies.letters.next()) {
             match letter {
+                Letter::Bases(body) => self.send(FrameKind::DiskBases, &body),
                 Letter::Digests(body) => self.send(FrameKind::DiskDigests, &body),
                 Letter::Failed(reason) => {
                     self.failure = Some(reason);
@@ -141,23 +169,39 @@ impl LinkThread {
     }
 }
 
-fn read_all(mut copies: Vec<DiskCopy>, mailbox: &Mailbox<Letter>) {
-    copies.iter().for_each(|copy| copy.progress.begin());
-    for copy in &mut copies {
-        let mut first = 0;
-        while first < copy.blocks.count() {
-            let through = (first + DIGESTS_AT_ONCE).min(copy.blocks.count());
-            let letter = match (first..through).map(|block| copy.blocks.digest(block)).collect() {
-                Ok(digests) => Letter::Digests(DiskDigests { disk: copy.disk, first, digests }.encode()),
-                Err(error) => Letter::Failed(format!("disk {} cannot be read: {error}", copy.disk)),
-            };
-            if !mailbox.send(letter) {
-                return;
-            }
-            copy.progress.compared(through - first);
-            first = through;
+/// Tells where each copy is known, and then what the blocks hold that the primary wants to know of.
+fn read_all(mut copies: Vec<DiskCopy>, chosen: &Receiver<Regions>, mailbox: &Mailbox<Letter>) {
+    for copy in &copies {
+        copy.progress.begin(0);
+        if !mailbox.send(Letter::Bases(copy.intents.bases(copy.disk).encode())) {
+            return;
         }
     }
+    for copy in &mut copies {
+        let Ok(regions) = chosen.recv() else { return };
+        copy.progress.begin(regions.blocks());
+        if !read(copy, &regions, mailbox) {
+            return;
+        }
+    }
+}
+
+/// False when nobody listens any more.
+fn read(copy: &mut DiskCopy, regions: &Regions, mailbox: &Mailbox<Letter>) -> bool {
+    let mut next = regions.next_block(0);
+    while let Some(first) = next {
+        let through = first + regions.run(first, DIGESTS_AT_ONCE);
+        let letter = match (first..through).map(|block| copy.blocks.digest(block)).collect() {
+            Ok(digests) => Letter::Digests(DiskDigests { disk: copy.disk, first, digests }.encode()),
+            Err(error) => Letter::Failed(format!("disk {} cannot be read: {error}", copy.disk)),
+        };
+        if !mailbox.send(letter) {
+            return false;
+        }
+        copy.progress.compared(through - first);
+        next = regions.next_block(through);
+    }
+    true
 }
 
 fn write_all(

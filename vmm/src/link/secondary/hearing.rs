@@ -108,8 +108,8 @@ impl LinkThread {
                 self.add_to_seed(frame).map_err(damaged)?;
                 Ok(Event::Heard)
             }
-            FrameKind::DiskBlock => {
-                let copies = self.copies.as_ref().ok_or(LossReason::Damaged)?;
+            FrameKind::DiskRegions | FrameKind::DiskBlock => {
+                let copies = self.copies.as_mut().ok_or(LossReason::Damaged)?;
                 copies.hear(frame).map_err(damaged)?;
                 Ok(Event::Heard)
             }

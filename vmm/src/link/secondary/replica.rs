@@ -93,6 +93,8 @@ pub enum SessionEnd {
 pub(super) struct Replica<'a> {
     pub(super) site: &'a Site,
     pub(super) identity: VmIdentity,
+    /// The primary's.
+    generation: Generation,
     /// For how long the primary may write shared disks after we have answered it, ns.
     pub(super) lease_ns: u64,
     pub(super) machine: Option<Machine>,
@@ -114,6 +116,7 @@ pub fn run(site: &Site, session: Session) -> anyhow::Result<SessionEnd> {
     let mut replica = Replica {
         site,
         identity,
+        generation,
         lease_ns,
         machine: None,
         reports: reports.clone(),
@@ -136,6 +139,7 @@ pub fn run(site: &Site, session: Session) -> anyhow::Result<SessionEnd> {
             break SessionEnd::Served(Served::Stopped);
         }
     };
+    site.outlets.disks.end_bases();
     reports.send(Report::Ended);
     let _ = thread.join();
     if matches!(end, SessionEnd::Served(Served::PoweredOff(_))) {
@@ -187,6 +191,8 @@ impl Replica<'_> {
         });
         match made {
             Ok(machine) => {
+                let (vm, time_ns) = (self.identity.vm, machine.time_ns());
+                self.site.outlets.disks.begin_bases(vm, self.generation, time_ns);
                 self.machine = Some(machine);
                 self.reports.send(Report::Loaded { position });
             }
@@ -211,6 +217,7 @@ impl Replica<'_> {
                 return self.failed(position, error);
             }
             self.keep_outputs(position);
+            self.site.outlets.disks.come_to(position, step.time_ns);
             position = position.next();
         }
         let machine = self.machine.as_ref()?;

@@ -2,24 +2,27 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use crossbeam_channel::Receiver;
-use ftlog::{DiskBlock, DiskDigests};
+use ftlog::{DISK_BLOCK, DiskBases, DiskBlock, DiskRegions};
 
-use super::Letter;
-use crate::{disk::DiskCopy, link::mailbox::Mailbox};
+use super::{Heard, Letter};
+use crate::{
+    disk::{DiskCopy, Regions},
+    link::mailbox::Mailbox,
+};
 
 /// With so few blocks left, of all disks, the VM is paused for them.
 const FEW: u64 = 32;
 /// A guest that writes faster than the network carries is paused after so many rounds.
 const ROUNDS: u32 = 8;
 
-/// Compares all blocks, in the order in which their digests come, and sends what differs; `mailbox` hears of the end.
-/// Whoever holds `turn` is the only one to do so.
+/// Compares all blocks that may differ, in the order in which their digests come, and sends what differs; `mailbox`
+/// hears of the end. Whoever holds `turn` is the only one to do so.
 pub fn compare_all(
     turn: &Mutex<()>,
     mut copies: Vec<DiskCopy>,
-    digests: &Receiver<DiskDigests>,
+    heard: &Receiver<Heard>,
     mailbox: &Mailbox<Letter>,
 ) {
     // That of a session which was lost may not have noticed yet, and takes marks.
@@ -27,9 +30,9 @@ pub fn compare_all(
     for copy in &copies {
         // Before anything is read: what is written from here on is sent in the end.
         copy.changes.clear();
-        copy.progress.begin();
+        copy.progress.begin(0);
     }
-    let compared = compare(&mut copies, digests, mailbox);
+    let compared = compare(&mut copies, heard, mailbox);
     copies.iter().for_each(|copy| copy.progress.end());
     mailbox.send(match compared {
         Ok(()) => Letter::Nearly,
@@ -39,19 +42,26 @@ pub fn compare_all(
 
 fn compare(
     copies: &mut [DiskCopy],
-    digests: &Receiver<DiskDigests>,
+    heard: &Receiver<Heard>,
     mailbox: &Mailbox<Letter>,
 ) -> anyhow::Result<()> {
+    let mut regions = Vec::new();
+    for copy in copies.iter() {
+        let Heard::Bases(bases) = heard.recv().context("the peer is lost")? else {
+            bail!("the secondary does not say where its copies are known");
+        };
+        regions.push(choose(copy, &bases, mailbox)?);
+    }
     let mut send = |body| if mailbox.send(Letter::Block(body)) { Ok(()) } else { bail!("the peer is lost") };
-    for copy in copies.iter_mut() {
-        let mut next = 0;
-        while next < copy.blocks.count() {
-            let DiskDigests { first, digests, .. } = digests.recv().context("the peer is lost")?;
+    for (copy, regions) in copies.iter_mut().zip(&regions) {
+        let mut expected = regions.next_block(0);
+        while let Some(first) = expected {
+            let digests = digests_of(copy, regions, first, heard)?;
             for (block, theirs) in (first..).zip(&digests) {
                 send_if_other(copy, block, *theirs, &mut send)?;
             }
-            next = first + digests.len() as u64;
             copy.progress.compared(digests.len() as u64);
+            expected = regions.next_block(first + digests.len() as u64);
         }
     }
     for _ in 0..ROUNDS {
@@ -61,6 +71,42 @@ fn compare(
         send_changes(copies, &mut send)?;
     }
     Ok(())
+}
+
+/// What is to be compared, of which the secondary is told. The marks of what is written from here on were cleared
+/// before: what is not among these is among those.
+fn choose(copy: &DiskCopy, theirs: &DiskBases, mailbox: &Mailbox<Letter>) -> anyhow::Result<Regions> {
+    let (disk, bytes) = (copy.disk, copy.blocks.bytes());
+    ensure!(theirs.disk == disk, "the secondary tells of disk {} instead of {disk}", theirs.disk);
+    let common = copy.intents.common(theirs);
+    let since = common.as_ref().map_or_else(String::new, |(base, _)| {
+        format!("; the rest has not changed since generation {} at {}", base.generation, base.position)
+    });
+    let regions = common.map_or_else(|| Regions::all(bytes), |(_, regions)| regions);
+    let blocks = regions.blocks();
+    copy.progress.begin(blocks);
+    let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
+    let compared = (blocks * DISK_BLOCK as u64).min(bytes);
+    let what = format!("disk {disk}: {:.1} of {:.1} MiB are compared{since}", mib(compared), mib(bytes));
+    let body = DiskRegions { disk, map: regions.map().to_vec() }.encode();
+    ensure!(mailbox.send(Letter::Regions(what, body)), "the peer is lost");
+    Ok(regions)
+}
+
+/// The next digests, which begin with that of `first` and are of blocks to be compared.
+fn digests_of(
+    copy: &DiskCopy,
+    regions: &Regions,
+    first: u64,
+    heard: &Receiver<Heard>,
+) -> anyhow::Result<Vec<u128>> {
+    let Heard::Digests(found) = heard.recv().context("the peer is lost")? else {
+        bail!("the secondary says twice where its copies are known");
+    };
+    let count = found.digests.len() as u64;
+    let fits = (found.disk, found.first) == (copy.disk, first) && regions.run(first, count) == count;
+    ensure!(fits, "digests of disk {} from block {} on, which are not expected", found.disk, found.first);
+    Ok(found.digests)
 }
 
 fn send_if_other(
