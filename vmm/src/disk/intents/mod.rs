@@ -215,14 +215,17 @@ impl State {
         if content.inode != inode(&home.file)? || content.until_ns < modified_ns(&home.file)? {
             return Err(other());
         }
-        for base in content.bases.bases {
+        let written = content.written;
+        let read = |base: DiskBase| {
             let id = base_id(&base);
-            let mut regions = Regions::of_map(bytes, base.map).ok_or_else(other)?;
-            content.written.iter().for_each(|region| {
+            let mut regions = Regions::of_map(bytes, base.map)?;
+            written.iter().for_each(|region| {
                 regions.insert(*region);
             });
-            self.bases.push(Base { id, regions });
-        }
+            Some(Base { id, regions })
+        };
+        let bases: Option<Vec<_>> = content.bases.bases.into_iter().map(read).collect();
+        self.bases = bases.ok_or_else(other)?;
         self.until_ns = content.until_ns;
         self.journal = Some(journal);
         Ok(())
