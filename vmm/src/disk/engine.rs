@@ -250,6 +250,10 @@ impl Worker {
                 },
             }
         }
+        let mut jobs = self.ring.running().chain(self.waiting.iter().map(Box::as_ref));
+        if !jobs.any(|job| job.changes) {
+            self.surroundings.intents.rest();
+        }
     }
 
     fn finish(&mut self, job: &mut Job, mut status: DiskStatus, result: i32) {

@@ -57,6 +57,7 @@ impl Making {
             self.copy.blocks.write(*block, data)?;
             self.copy.progress.moved();
         }
+        self.copy.intents.rest();
         Ok(())
     }
 

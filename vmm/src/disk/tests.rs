@@ -9,6 +9,7 @@ use tempfile::{NamedTempFile, TempDir};
 use super::{
     job::Job,
     ring::{Returned, Ring},
+    stamp::{Mark, StampState},
     *,
 };
 use crate::{
@@ -454,7 +455,10 @@ fn a_copy_that_is_used_otherwise_has_no_bases() {
         (DiskMode::Shared, Use::Pair, false),
     ] {
         let disks = open(DiskMode::Replicated, Use::Pair);
-        disks.begin_bases(ftlog::VmId([1; 16]), ftlog::Generation(1), 0);
+        let (vm, generation) = (ftlog::VmId([1; 16]), ftlog::Generation(1));
+        let mark = Mark { vm, name: "db".into(), generation, state: StampState::Live };
+        disks.stamp(&mark).unwrap();
+        disks.begin_bases(vm, generation, 0);
         disks.come_to(ftlog::Position(7), HOUR_NS);
         // Ends when the base is safe.
         drop(disks);

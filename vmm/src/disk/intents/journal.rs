@@ -1,7 +1,9 @@
 //! The file beside a copy that holds its bases and what was written since.
 //!
 //! ```text
-//!  head     magic, key, inode, until, length of the bases, checksum │ bases: the body of a `DiskBases` frame
+//!  head     magic, key, inode, until, length of the bases, checksum
+//!  use      boot, at work, when, checksum                             of the copy, for whoever starts on the same boot
+//!  bases    the body of a `DiskBases` frame
 //!  record   value u64, kind u64, checksum u64                         … each safe before what it allows is done
 //! ```
 //!
@@ -26,6 +28,8 @@ const WROTE: u64 = 1;
 const UNTIL: u64 = 2;
 /// With more records than this the file is written anew.
 const MAX_RECORDS: u64 = 4096;
+/// Where the use is, in bytes. It does not cross a sector.
+const USAGE_AT: u64 = size_of::<Head>() as u64;
 const RECORD: usize = size_of::<Stored>();
 /// The longest file, in bytes.
 const MAX_FILE: u64 = (1 + MAX_BASES as u64) * (MAX_REGIONS as u64 / 8 + 64) + MAX_FULL * RECORD as u64;
@@ -45,10 +49,31 @@ struct Head {
 
 #[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
+struct StoredUse {
+    boot: U64,
+    at_work: U64,
+    ns: U64,
+    checksum: U64,
+}
+
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
 struct Stored {
     value: U64,
     kind: U64,
     checksum: U64,
+}
+
+/// How a process of this boot of the host has last used the copy. A process that is killed leaves it behind; a host that
+/// loses power may leave an older one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Which boot.
+    pub boot: u64,
+    /// The copy was being written.
+    pub at_work: bool,
+    /// When a write was last begun, or when the copy had last been modified, Unix time in ns.
+    pub ns: u64,
 }
 
 /// What is appended.
@@ -67,6 +92,8 @@ pub struct Content {
     pub inode: u64,
     /// The copy was not written after that, Unix time in ns.
     pub until_ns: u64,
+    /// The last use.
+    pub usage: Usage,
     /// The bases, as they were when the file was made.
     pub bases: DiskBases,
     /// Regions that were written since.
@@ -88,7 +115,13 @@ impl Journal {
     ///
     /// # Errors
     /// The host's.
-    pub fn create(place: &Place, inode: u64, until_ns: u64, bases: &DiskBases) -> io::Result<Self> {
+    pub fn create(
+        place: &Place,
+        inode: u64,
+        until_ns: u64,
+        usage: Usage,
+        bases: &DiskBases,
+    ) -> io::Result<Self> {
         let key = u64::from_le_bytes(random()?);
         let bases = bases.encode();
         let mut head = Head {
@@ -100,7 +133,7 @@ impl Journal {
             checksum: 0.into(),
         };
         head.checksum = checksum(&head, &bases).into();
-        let bytes = [head.as_bytes(), &bases].concat();
+        let bytes = [head.as_bytes(), stored_usage(key, usage).as_bytes(), &bases].concat();
         let start = bytes.len() as u64;
         let file = place.write_intents(&bytes, |file| {
             // So that a full disk does not matter later. Not every file system can.
@@ -119,19 +152,21 @@ impl Journal {
         (&file).take(MAX_FILE + 1).read_to_end(&mut bytes)?;
         let damaged = || io::Error::other("it is damaged");
         let (head, rest) = Head::ref_from_prefix(&bytes).map_err(|_| damaged())?;
+        let (usage, rest) = StoredUse::ref_from_prefix(rest).map_err(|_| damaged())?;
         let bases_len = usize::try_from(head.bases_len.get()).map_err(|_| damaged())?;
         let (bases, records) = rest.split_at_checked(bases_len).ok_or_else(damaged)?;
         if head.magic != MAGIC || head.checksum.get() != checksum(head, bases) {
             return Err(damaged());
         }
+        let key = head.key.get();
         let mut content = Content {
+            usage: read_usage(key, usage).ok_or_else(damaged)?,
             inode: head.inode.get(),
             until_ns: head.until_ns.get(),
             bases: DiskBases::decode(bases).map_err(io::Error::other)?,
             written: Vec::new(),
         };
-        let start = (size_of::<Head>() + bases_len) as u64;
-        let key = head.key.get();
+        let start = (USAGE_AT as usize + size_of::<StoredUse>() + bases_len) as u64;
         let records = read_records(records, key, &mut content).ok_or_else(damaged)?;
         Ok(Some((Self { file, key, start, records }, content)))
     }
@@ -149,6 +184,14 @@ impl Journal {
         fdatasync(&self.file)?;
         self.records += records.len() as u64;
         Ok(())
+    }
+
+    /// Notes how the copy is used. Nobody waits for that to be safe.
+    ///
+    /// # Errors
+    /// The host's.
+    pub fn note(&self, usage: Usage) -> io::Result<()> {
+        self.file.write_all_at(stored_usage(self.key, usage).as_bytes(), USAGE_AT)
     }
 
     /// It should be made anew.
@@ -169,6 +212,23 @@ impl Journal {
 fn checksum(head: &Head, bases: &[u8]) -> u64 {
     let covered = &head.as_bytes()[..size_of::<Head>() - size_of::<U64>()];
     xxh3_64_with_seed(bases, xxh3_64(covered))
+}
+
+fn stored_usage(key: u64, usage: Usage) -> StoredUse {
+    let Usage { boot, at_work, ns } = usage;
+    let mut stored = StoredUse {
+        boot: boot.into(),
+        at_work: u64::from(at_work).into(),
+        ns: ns.into(),
+        checksum: 0.into(),
+    };
+    stored.checksum = xxh3_64_with_seed(&stored.as_bytes()[..24], key).into();
+    stored
+}
+
+fn read_usage(key: u64, stored: &StoredUse) -> Option<Usage> {
+    let usage = Usage { boot: stored.boot.get(), at_work: stored.at_work.get() != 0, ns: stored.ns.get() };
+    (stored_usage(key, usage).as_bytes() == stored.as_bytes()).then_some(usage)
 }
 
 fn stored(key: u64, index: u64, record: Record) -> Stored {

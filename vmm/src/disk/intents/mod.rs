@@ -27,16 +27,21 @@ use std::{
 
 use ftlog::{DiskBase, DiskBases, Generation, Position, VmId};
 
+use xxhash_rust::xxh3::xxh3_64;
+
 use super::stamp::Place;
 use crate::host::clock::wall_ns;
-use journal::{Journal, Record};
+use journal::{Content, Journal, Record, Usage};
 pub use regions::Regions;
 
 /// Bases that are kept: the other side may not have come to the newest, nor have made it safe.
 const KEPT: usize = 3;
 const _: () = assert!(KEPT <= ftlog::MAX_BASES);
-/// For how long writes are announced, ns. An image that was written later was written by somebody else.
+/// For how long writes are announced, ns. Of a host that lost power, an image that was written later was written by
+/// somebody else.
 const ANNOUNCED_NS: u64 = 4_000_000_000;
+/// A write that was under way when its process was killed is over within this time, ns.
+const LAST_WRITE_NS: u64 = 20_000_000;
 
 /// A position of a VM.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,6 +80,7 @@ struct State {
     recent: Regions,
     journal: Option<Journal>,
     until_ns: u64,
+    usage: Usage,
     /// The file says what is not true any more, and could not be spoilt.
     stale: bool,
 }
@@ -96,12 +102,14 @@ impl Intents {
             recent: Regions::none(bytes),
             journal: None,
             until_ns: 0,
+            usage: Usage::default(),
             stale: false,
         };
         Self { bytes, state: Mutex::new(state) }
     }
 
-    /// Those beside the copy `file` of `bytes`. What cannot be understood, or is about another file, is removed.
+    /// Those beside the copy `file` of `bytes`. What cannot be understood, or is about another file, is removed; so is
+    /// what has no stamp beside it.
     ///
     /// # Errors
     /// The host's, when it cannot be removed.
@@ -170,12 +178,17 @@ impl Intents {
         self.lock().forget()
     }
 
+    /// What was to be written is written.
+    pub fn rest(&self) {
+        self.lock().rest();
+    }
+
     /// The copy is at rest, and written by nobody from now on.
     pub fn close(&self) {
         let mut state = self.lock();
-        let modified = state.home.as_ref().map(|home| modified_ns(&home.file));
-        let (Some(Ok(until_ns)), Some(journal)) = (modified, &mut state.journal) else { return };
-        if let Err(error) = journal.append(&[Record::Until(until_ns)]) {
+        state.rest();
+        let until = Record::Until(state.usage.ns);
+        if let Some(Err(error)) = state.journal.as_mut().map(|journal| journal.append(&[until])) {
             tracing::debug!(%error, "a disk's write-intent bitmap");
         }
     }
@@ -210,9 +223,11 @@ impl Intents {
 
 impl State {
     fn load(&mut self, home: &Home, bytes: u64) -> io::Result<()> {
+        self.usage = Usage { boot: boot(), at_work: false, ns: modified_ns(&home.file)? };
         let Some((journal, content)) = Journal::open(&home.place)? else { return Ok(()) };
         let other = || io::Error::other("it is about another file, or the file was written by somebody else");
-        if content.inode != inode(&home.file)? || content.until_ns < modified_ns(&home.file)? {
+        let has_stamp = home.place.read()?.is_some();
+        if !has_stamp || content.inode != inode(&home.file)? || !self.is_from(&content) {
             return Err(other());
         }
         let written = content.written;
@@ -231,6 +246,29 @@ impl State {
         Ok(())
     }
 
+    /// The copy was modified last by whoever wrote this.
+    fn is_from(&self, content: &Content) -> bool {
+        let (before, modified_ns) = (content.usage, self.usage.ns);
+        match before.boot == self.usage.boot {
+            true if before.at_work => modified_ns <= before.ns.saturating_add(LAST_WRITE_NS),
+            true => modified_ns == before.ns,
+            false => modified_ns <= content.until_ns,
+        }
+    }
+
+    fn rest(&mut self) {
+        let Some(home) = self.home.as_ref().filter(|_| self.usage.at_work) else { return };
+        let Ok(ns) = modified_ns(&home.file) else { return };
+        self.note(Usage { at_work: false, ns, ..self.usage });
+    }
+
+    fn note(&mut self, usage: Usage) {
+        self.usage = usage;
+        if let Some(Err(error)) = self.journal.as_ref().map(|journal| journal.note(usage)) {
+            tracing::debug!(%error, "a disk's write-intent bitmap");
+        }
+    }
+
     fn mark(&mut self, ranges: impl Iterator<Item = Range<u64>>, bytes: u64) -> io::Result<()> {
         if self.home.is_none() {
             return Ok(());
@@ -238,8 +276,9 @@ impl State {
         if self.stale {
             self.forget()?;
         }
-        let mut records = Vec::new();
+        let (mut records, mut written) = (Vec::new(), false);
         for region in ranges.flat_map(|range| self.recent.of_range(&range)).collect::<Vec<_>>() {
+            written = true;
             self.recent.insert(region);
             if let Some(proposed) = &mut self.proposed {
                 proposed.regions.insert(region);
@@ -252,10 +291,14 @@ impl State {
                 records.push(Record::Wrote(region));
             }
         }
-        if self.bases.is_empty() {
+        if !written {
             return Ok(());
         }
         let now_ns = wall_ns();
+        self.note(Usage { at_work: true, ns: now_ns, ..self.usage });
+        if self.bases.is_empty() {
+            return Ok(());
+        }
         if now_ns + ANNOUNCED_NS / 2 > self.until_ns {
             self.until_ns = now_ns + ANNOUNCED_NS;
             records.push(Record::Until(self.until_ns));
@@ -293,8 +336,13 @@ impl State {
     /// Makes the file anew.
     fn write(&mut self, bytes: u64) -> io::Result<()> {
         let Some(home) = &self.home else { return Ok(()) };
-        let journal =
-            Journal::create(&home.place, inode(&home.file)?, self.until_ns, &self.encode(0, bytes))?;
+        let journal = Journal::create(
+            &home.place,
+            inode(&home.file)?,
+            self.until_ns,
+            self.usage,
+            &self.encode(0, bytes),
+        )?;
         self.journal = Some(journal);
         Ok(())
     }
@@ -326,6 +374,12 @@ impl State {
 
 fn base_id(base: &DiskBase) -> BaseId {
     BaseId { vm: base.vm, generation: base.generation, position: base.position }
+}
+
+/// Tells this boot of the host from others.
+fn boot() -> u64 {
+    let id = std::fs::read("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    xxh3_64(&id)
 }
 
 /// Which file it is on its file system; block devices are found by what they are.

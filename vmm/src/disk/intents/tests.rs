@@ -7,11 +7,14 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use ftlog::DISK_BLOCK;
+use ftlog::{DISK_BLOCK, DiskId, DiskMode};
 use tempfile::TempDir;
 
 use super::*;
-use crate::demo::random::Random;
+use crate::{
+    demo::random::Random,
+    disk::stamp::{Mark, Stamp, StampState},
+};
 
 const REGION: u64 = 64 * DISK_BLOCK as u64;
 const REGIONS: u64 = 11;
@@ -26,6 +29,10 @@ impl Bench {
     fn new() -> Self {
         let bench = Self { directory: TempDir::new().unwrap() };
         fs::File::create(bench.path()).unwrap().set_len(BYTES).unwrap();
+        let state = StampState::Live;
+        let mark = Mark { vm: VM, name: "db".into(), generation: Generation(2), state };
+        let stamp = Stamp::new(&mark, DiskId([3; 16]), 0, BYTES, DiskMode::Replicated);
+        Place::of(&bench.image()).unwrap().write(&stamp).unwrap();
         bench
     }
 
@@ -158,31 +165,69 @@ fn what_is_not_marked_is_what_the_base_had_after_every_crash() {
     }
 }
 
-#[test]
-fn a_copy_that_somebody_else_has_written_or_replaced_has_no_bases() {
-    let bench = Bench::new();
-    let intents = bench.open();
-    base(&intents, 10);
-    intents.close();
-    assert_eq!(bench.open().bases(0).bases.len(), 1, "closed, and not written since");
-    let later = SystemTime::now() + Duration::from_secs(1);
-    bench.image().set_modified(later).unwrap();
-    assert_eq!(bench.open().bases(0).bases, []);
-    assert_eq!(fs::read_dir(bench.directory.path()).unwrap().count(), 1, "the bitmap is gone");
-
-    base(&bench.open(), 10);
-    let copy = bench.directory.path().join("copy");
-    fs::copy(bench.path(), &copy).unwrap();
-    fs::rename(copy, bench.path()).unwrap();
-    assert_eq!(bench.open().bases(0).bases, [], "another file by the same name");
-
-    // Killed, and written long after that.
+/// With a base, and a write after it that is over.
+fn written(bench: &Bench) -> Intents {
     let intents = bench.open();
     base(&intents, 10);
     mark(&intents, 1);
-    assert_eq!(bench.open().bases(0).bases.len(), 1);
-    bench.image().set_modified(SystemTime::now() + Duration::from_secs(60)).unwrap();
-    assert_eq!(bench.open().bases(0).bases, []);
+    bench.image().write_all_at(&[1], REGION).unwrap();
+    intents.rest();
+    intents
+}
+
+fn has_bases(bench: &Bench) -> bool {
+    !bench.open().bases(0).bases.is_empty()
+}
+
+fn modify(bench: &Bench, after: Duration) {
+    bench.image().set_modified(SystemTime::now() + after).unwrap();
+}
+
+#[test]
+fn a_copy_that_somebody_else_has_written_has_no_bases() {
+    const MOMENT: Duration = Duration::from_millis(1);
+    let bench = Bench::new();
+    written(&bench);
+    assert!(has_bases(&bench), "killed while nothing was under way");
+    modify(&bench, MOMENT);
+    assert!(!has_bases(&bench));
+    assert_eq!(fs::read_dir(bench.directory.path()).unwrap().count(), 2, "the bitmap is gone");
+
+    written(&bench).close();
+    assert!(has_bases(&bench), "ended in order");
+    modify(&bench, MOMENT);
+    assert!(!has_bases(&bench));
+
+    let intents = written(&bench);
+    mark(&intents, 2);
+    modify(&bench, MOMENT);
+    assert!(has_bases(&bench), "killed, and the write was done");
+    modify(&bench, Duration::from_secs(1));
+    assert!(!has_bases(&bench));
+
+    // What a host that lost power has noted last may not be there.
+    let lose_power = |intents: &Intents| intents.lock().note(Usage { boot: 1, at_work: false, ns: 0 });
+    lose_power(&written(&bench));
+    assert!(has_bases(&bench));
+    lose_power(&written(&bench));
+    modify(&bench, Duration::from_secs(60));
+    assert!(!has_bases(&bench));
+}
+
+#[test]
+fn a_copy_that_was_replaced_or_has_no_stamp_has_no_bases() {
+    let bench = Bench::new();
+    written(&bench);
+    let copy = bench.directory.path().join("copy");
+    fs::copy(bench.path(), &copy).unwrap();
+    let modified = fs::metadata(bench.path()).unwrap().modified().unwrap();
+    fs::File::options().write(true).open(&copy).unwrap().set_modified(modified).unwrap();
+    fs::rename(copy, bench.path()).unwrap();
+    assert!(!has_bases(&bench), "another file by the same name");
+
+    written(&bench);
+    fs::remove_file(bench.directory.path().join("a.img.ftvmm")).unwrap();
+    assert!(!has_bases(&bench), "no stamp");
 }
 
 #[test]

@@ -11,7 +11,10 @@ use super::*;
 use crate::{
     control::Board,
     demo::random::Random,
-    disk::{DiskOption, Use, stamp::StampState},
+    disk::{
+        DiskOption, Use,
+        stamp::{Mark, StampState},
+    },
     identity::VmIdentity,
     ingress::{Inbox, Room},
     link::{
@@ -49,6 +52,9 @@ impl Side {
         };
         let options: Vec<_> = files.iter().zip(contents).map(option).collect();
         let (disks, inbox) = open(&options, live);
+        if live {
+            disks.stamp(&mark(StampState::Live)).unwrap();
+        }
         Self { disks, inbox, files, options, _directory: directory }
     }
 
@@ -98,10 +104,13 @@ fn open(options: &[DiskOption], live: bool) -> (Disks, Arc<Inbox>) {
     (Disks::open(options, Use::Pair, live, &inbox, &stop).unwrap(), inbox)
 }
 
-fn start(disks: &Disks, reports: Mailbox<Report>) -> (Copies, Writer) {
+fn mark(state: StampState) -> Mark {
     let identity = VmIdentity { vm: VM, shape: Shape::default(), wall_base_ns: 0 };
-    let mark = identity.mark(Generation(1), StampState::Follower);
-    Copies::start(disks, &mark, &[], reports, Board::default()).unwrap().unwrap()
+    identity.mark(Generation(1), state)
+}
+
+fn start(disks: &Disks, reports: Mailbox<Report>) -> (Copies, Writer) {
+    Copies::start(disks, &mark(StampState::Follower), &[], reports, Board::default()).unwrap().unwrap()
 }
 
 fn frame(kind: FrameKind, body: Vec<u8>) -> Frame {

@@ -13,7 +13,7 @@ const REGION: u64 = 4 << 20;
 const REGIONS: u64 = 17;
 /// The last region is short.
 const BYTES: u64 = (REGIONS - 1) * REGION + 512;
-const ROUNDS: u64 = 20;
+const ROUNDS: u64 = 12;
 /// Longer than from one base to the next, in virtual time, ns.
 const AGE_NS: u64 = 40_000_000_000;
 
