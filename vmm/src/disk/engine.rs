@@ -192,7 +192,7 @@ impl Worker {
         self.waiting.retain(|job| {
             let dropped = which(job);
             if dropped {
-                answers.give_up(job.slot);
+                answers.give_up(job.slot, job.id);
             }
             !dropped
         });

@@ -34,7 +34,7 @@ pub struct Job {
     pub id: u64,
     /// It changes the disk, or when its content is safe.
     pub changes: bool,
-    /// Data to be written, or room for data that are read.
+    /// Data to be written, or room for data that are read, which there is from the first call on.
     pub data: Vec<u8>,
     call: Call,
     offset: u64,
@@ -51,9 +51,7 @@ impl Job {
         let changes = changes_disk(&operation);
         let is_discard = matches!(operation, DiskOperation::Discard { .. });
         let (call, offset, len, data) = match operation {
-            DiskOperation::Read { offset, len } => {
-                (Call::Read, offset, u64::from(len), vec![0; len as usize])
-            }
+            DiskOperation::Read { offset, len } => (Call::Read, offset, u64::from(len), Vec::new()),
             DiskOperation::Write { offset, data } => (Call::Write, offset, data.len() as u64, data),
             DiskOperation::Flush => (Call::Sync, 0, 0, Vec::new()),
             DiskOperation::Discard { offset, len } => (Call::Punch, offset, len, Vec::new()),
@@ -84,6 +82,9 @@ impl Job {
         let done = self.done as usize;
         match self.call {
             Call::Read => {
+                if self.data.is_empty() {
+                    self.data = vec![0; self.len as usize];
+                }
                 let buffer = &mut self.data[done..];
                 opcode::Read::new(file, buffer.as_mut_ptr(), buffer.len() as u32).offset(at).build()
             }
