@@ -27,7 +27,8 @@ pub use serial::SerialState;
 pub use state::{PlatformState, STATE_VERSION, StateError};
 pub use timer::TimerState;
 pub use virtio::{
-    DiskConfig, DiskOperation, DiskRequest, DiskState, DiskStatus, FIRST_DISK_SLOT, MAX_DISKS, MAX_MTU,
-    MAX_REQUEST_BYTES, MIN_MTU, NET_SLOT, NetConfig, NetDrops, NetState, PendingOperation, PendingRequest,
-    QueueRegisters, QueueState, RNG_SLOT, RngState, Segment, SlotsState, TransportState, Violation,
+    DiskConfig, DiskOperation, DiskRequest, DiskState, DiskStatus, FIRST_DISK_SLOT, MAX_DISKS,
+    MAX_IN_FLIGHT_BYTES, MAX_MTU, MAX_REQUEST_BYTES, MIN_MTU, NET_SLOT, NetConfig, NetDrops, NetState,
+    PendingOperation, PendingRequest, QueueRegisters, QueueState, RNG_SLOT, RngState, Segment, SlotsState,
+    TransportState, Violation,
 };

@@ -22,6 +22,8 @@ use crate::stage::Stage;
 const NOBODY_ELSE: u32 = 424_242;
 /// Descriptors that remain: none at all depends on numbers that were given back a moment ago.
 const LEFT: usize = 2;
+/// Descriptors that a claim has open at one time, at most.
+const CLAIM: usize = 4;
 /// What ftvmm needs of root's rights: TAP devices, and other people's files.
 const RIGHTS: &str = "+net_admin,+dac_override";
 
@@ -78,6 +80,24 @@ pub fn no_descriptor_more(process: &Process) -> anyhow::Result<u64> {
         taken.insert(entry?.file_name().to_string_lossy().parse::<u64>()?);
     }
     (0..).filter(|number| !taken.contains(number)).nth(LEFT).context("numbers have no end")
+}
+
+/// A limit under which a process has descriptors for a claim, those that it has put aside among them, and for nothing
+/// that it would have to keep.
+///
+/// # Errors
+/// When the process is gone.
+pub fn descriptors_for_a_claim(process: &Process) -> anyhow::Result<u64> {
+    let mut taken = BTreeSet::new();
+    for entry in fs::read_dir(format!("/proc/{}/fd", process.id()))? {
+        let entry = entry?;
+        let number = entry.file_name().to_string_lossy().parse::<u64>()?;
+        let is_aside = number > 2 && fs::read_link(entry.path()).is_ok_and(|to| to == Path::new("/dev/null"));
+        if !is_aside {
+            taken.insert(number);
+        }
+    }
+    (0..).filter(|number| !taken.contains(number)).nth(CLAIM).context("numbers have no end")
 }
 
 /// A named pipe that somebody else writes to.

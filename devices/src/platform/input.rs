@@ -31,7 +31,7 @@ impl Platform {
     /// more) is none of the guest's: nothing changes.
     pub fn complete_disk(&mut self, ctx: &mut Context, slot: u8, id: u64, status: DiskStatus, data: &[u8]) {
         if let Some(disk) = self.virtio.disk(slot) {
-            disk.complete(id, status, data, ctx.memory, &mut self.interrupts);
+            disk.complete(id, status, data, ctx, &mut self.interrupts);
         }
     }
 

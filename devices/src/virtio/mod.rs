@@ -12,8 +12,8 @@ mod slots;
 mod violation;
 
 pub use blk::{
-    DiskConfig, DiskOperation, DiskRequest, DiskState, DiskStatus, MAX_REQUEST_BYTES, PendingOperation,
-    PendingRequest, Segment,
+    DiskConfig, DiskOperation, DiskRequest, DiskState, DiskStatus, MAX_IN_FLIGHT_BYTES, MAX_REQUEST_BYTES,
+    PendingOperation, PendingRequest, Segment,
 };
 pub use mmio::TransportState;
 pub(crate) use net::Net;

@@ -4,6 +4,7 @@
 use std::{fs, time::Duration};
 
 use anyhow::Context;
+use ftlog::DiskMode;
 use ftvmm::{
     control::{self, Request, Status},
     demo::{
@@ -14,7 +15,9 @@ use ftvmm::{
 };
 use ftvmm_tests::{
     harness,
-    outlets::{Pipe, as_nobody_else, limit, limit_threads, no_descriptor_more, wrapper},
+    outlets::{
+        Pipe, as_nobody_else, descriptors_for_a_claim, limit, limit_threads, no_descriptor_more, wrapper,
+    },
     stage::{self, CLIENTS, PATIENCE, Pair, Stage},
 };
 use rustix::process::{Resource, Rlimit, Signal};
@@ -63,9 +66,9 @@ fn outlive(
 fn wrapped_pair(stage: &Stage, survivor: Survivor, script: &str) -> anyhow::Result<Pair> {
     let wrapped = Setup { program: wrapper(stage, script)?, ..stage.setup.clone() };
     let setup = |side| if side == survivor { &wrapped } else { &stage.setup };
-    let place = Place::here(stage.free_tap(&[]));
+    let place = stage.equip(Place::here(stage.free_tap(&[])));
     let (secondary, address) = setup(Survivor::Secondary).secondary(&stage.name("secondary"), place)?;
-    let place = Place::here(stage.free_tap(&[&secondary]));
+    let place = stage.equip(Place::here(stage.free_tap(&[&secondary])));
     let mut primary = setup(Survivor::Primary).primary(&stage.name("primary"), place, &address)?;
     primary.wait_protected()?;
     Ok(Pair { primary, secondary, address })
@@ -148,6 +151,34 @@ fn a_process_that_gets_no_descriptor_more_loses_no_vm() {
             };
             let allow = |left: &Member| limit(&left.process, Resource::Nofile, to(1024)).map(drop);
             drop(outlive(stage, survivor, "exec \"$@\"", deny, allow)?);
+            Ok(())
+        });
+    }
+}
+
+/// What a side that takes over needs beside the claim is there before, also for a disk that only the live side has open.
+#[test]
+fn a_takeover_needs_no_descriptor_but_those_of_its_claim() {
+    stage::play_with_disk(DiskMode::Shared, TIMEOUT_MS, |stage| {
+        let to = |count| Rlimit { current: Some(count), maximum: Some(1024) };
+        let deny = |left: &Member| {
+            let count = descriptors_for_a_claim(&left.process)?;
+            limit(&left.process, Resource::Nofile, to(count)).map(drop)
+        };
+        let allow = |left: &Member| limit(&left.process, Resource::Nofile, to(1024)).map(drop);
+        let mut left = outlive(stage, Survivor::Secondary, "exec \"$@\"", deny, allow)?;
+        left.wait_status("stamped", SOON, |status| !has_trouble(status, "stamp"))?;
+        Ok(())
+    });
+}
+
+#[test]
+fn a_takeover_needs_no_thread_that_is_not_there_for_its_disks_either() {
+    for mode in [DiskMode::Shared, DiskMode::Replicated] {
+        stage::play_with_disk(mode, TIMEOUT_MS, |stage| {
+            let deny = |left: &Member| limit_threads(&left.process, 0);
+            let allow = |left: &Member| limit_threads(&left.process, 1000);
+            drop(outlive(stage, Survivor::Secondary, &as_nobody_else(), deny, allow)?);
             Ok(())
         });
     }

@@ -14,7 +14,10 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::{
     control::{Request, request},
-    host::console::{ConsoleTarget, Escape, RawTerminal, Typed},
+    host::{
+        console::{ConsoleTarget, Escape, RawTerminal, Typed},
+        unix::connect,
+    },
     logging,
 };
 
@@ -42,8 +45,8 @@ pub struct Console {
 impl Console {
     pub fn execute(self) -> anyhow::Result<u8> {
         let socket = self.find()?;
-        let stream = UnixStream::connect(&socket)
-            .with_context(|| format!("no console answers at {}", socket.display()))?;
+        let stream =
+            connect(&socket).with_context(|| format!("no console answers at {}", socket.display()))?;
         let terminal = RawTerminal::enter()?;
         if terminal.is_some() {
             logging::say(&format!("connected to {}; {}", socket.display(), Escape::HELP));

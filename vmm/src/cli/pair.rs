@@ -19,7 +19,7 @@ use crate::{
     ingress::Inbox,
     kvm::Host,
     link::{
-        primary::{self, OnNetLoss, Origin, Site},
+        primary::{self, Means, OnNetLoss, Origin, Site},
         secondary::{self, Listener, Served},
     },
     role::Config,
@@ -137,7 +137,8 @@ impl Primary {
         let mut machine = self.vm.boot(&host, cpu, wall_base_ns, &site.outlets)?;
         shutdown::on_signal(&site.stop, &site.inbox)?;
         let console = site.outlets.console.clone();
-        let ended = primary::run(site, identity, &mut machine, Origin::Started(permission), Some(self.peer));
+        let origin = Origin::Started(permission);
+        let ended = primary::run(site, Means::make()?, identity, &mut machine, origin, Some(self.peer));
         console.close();
         Ok(exit::of_machine(ended?))
     }
@@ -191,23 +192,24 @@ impl Secondary {
         let site = self.ft.site(inbox, outlets, stop, board)?;
         let _control = self.ft.serve_control(&site.board)?;
         shutdown::on_signal(&site.stop, &site.inbox)?;
+        let means = Means::make().context("there are no descriptors for a takeover (ulimit -n)")?;
         let listener = Listener::start(&self.listen, &site, self.force)?;
         // Nobody may read it.
         let _ = writeln!(std::io::stdout(), "listening on {}", listener.address());
         let console = site.outlets.console.clone();
-        let ended = follow(site, &listener);
+        let ended = follow(site, means, &listener);
         console.close();
         Ok(exit::of_machine(ended?))
     }
 }
 
-fn follow(site: Site, listener: &Listener) -> anyhow::Result<Ended> {
+fn follow(site: Site, means: Means, listener: &Listener) -> anyhow::Result<Ended> {
     match secondary::serve(&site, listener)? {
         Served::Stopped => Ok(Ended::Stopped),
         Served::PoweredOff(off) => Ok(Ended::PoweredOff(off)),
         Served::TookOver { mut machine, identity, generation, live_ns } => {
             listener.set_busy(Some(format!("this side runs VM {} itself", identity.vm)));
-            primary::run(site, identity, &mut machine, Origin::TookOver { generation, live_ns }, None)
+            primary::run(site, means, identity, &mut machine, Origin::TookOver { generation, live_ns }, None)
         }
     }
 }

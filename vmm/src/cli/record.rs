@@ -15,8 +15,11 @@ use super::{exit, vm::VmOptions};
 use crate::{
     control::{Board, Server},
     disk::Use,
-    host::clock::{self, VirtualClock},
-    ingress::{Inbox, TapReader},
+    host::{
+        bell::Bell,
+        clock::{self, VirtualClock},
+    },
+    ingress::{Inbox, TapReader, Timer},
     kvm::Host,
     logfile::{Player, Recording, Summary},
     shutdown,
@@ -68,9 +71,9 @@ impl Record {
             board.clone(),
         )?;
         let net = machine.platform().net();
-        let _reader = TapReader::start(outlets.tap.as_ref(), net, &inbox, &board)?;
+        let _reader = TapReader::start(outlets.tap.as_ref(), net, &inbox, &board, Bell::new()?)?;
         outlets.announce(net);
-        let input = Input { inbox, clock: VirtualClock::starting_at(0), stop };
+        let input = Input { inbox, clock: VirtualClock::starting_at(0), stop, timer: Timer::new()? };
         let ended =
             live::run(&mut machine, &input, &mut Observed::new(&mut recording, board, outlets.tap.clone()));
         outlets.console.close();

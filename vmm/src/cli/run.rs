@@ -8,8 +8,11 @@ use super::{exit, vm::VmOptions};
 use crate::{
     control::{Board, Server},
     disk::Use,
-    host::clock::{self, VirtualClock},
-    ingress::{Inbox, TapReader},
+    host::{
+        bell::Bell,
+        clock::{self, VirtualClock},
+    },
+    ingress::{Inbox, TapReader, Timer},
     kvm::Host,
     shutdown,
     step::{Input, StopSwitch, live, observed::Observed, unprotected::Unprotected},
@@ -42,9 +45,9 @@ impl Run {
         let mut machine = self.vm.boot(&host, self.vm.cpu(&host)?, clock::wall_ns(), &outlets)?;
         shutdown::on_signal(&stop, &inbox)?;
         let net = machine.platform().net();
-        let _reader = TapReader::start(outlets.tap.as_ref(), net, &inbox, &board)?;
+        let _reader = TapReader::start(outlets.tap.as_ref(), net, &inbox, &board, Bell::new()?)?;
         outlets.announce(net);
-        let input = Input { inbox, clock: VirtualClock::starting_at(0), stop };
+        let input = Input { inbox, clock: VirtualClock::starting_at(0), stop, timer: Timer::new()? };
         let (console, tap) = (outlets.console.clone(), outlets.tap.clone());
         let mut witness = Unprotected(outlets);
         let ended = live::run(&mut machine, &input, &mut Observed::new(&mut witness, board, tap));

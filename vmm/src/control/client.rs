@@ -2,7 +2,6 @@
 
 use std::{
     io::{BufRead, BufReader, Write},
-    os::unix::net::UnixStream,
     path::Path,
     time::Duration,
 };
@@ -11,16 +10,16 @@ use anyhow::{Context, bail};
 use serde_json::Value;
 
 use super::Request;
+use crate::host::unix::connect;
 
 /// Longer than any command takes; a process that was stopped must not hang its operator.
 const PATIENCE: Duration = Duration::from_secs(20);
-
 /// Sends a request and waits for its answer.
 ///
 /// # Errors
-/// Nobody listens at `socket`, or the request is refused; the error says why.
+/// Nobody listens at `socket`, or lets anybody in or answers in time, or the request is refused; the error says why.
 pub fn request(socket: &Path, request: &Request) -> anyhow::Result<Value> {
-    let mut stream = UnixStream::connect(socket)
+    let mut stream = connect(socket)
         .with_context(|| format!("no ftvmm answers at the control socket {}", socket.display()))?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;

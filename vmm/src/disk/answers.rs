@@ -6,8 +6,10 @@ use std::{
     time::Duration,
 };
 
-use devices::{DiskStatus, FIRST_DISK_SLOT, MAX_DISKS};
+use devices::{DiskRequest, DiskStatus, FIRST_DISK_SLOT, MAX_DISKS};
+use ftlog::DiskMode;
 
+use super::held::Held;
 use crate::{ingress::Inbox, step::StopSwitch};
 
 /// How often whoever waits for a disk looks at the stop switch.
@@ -23,6 +25,7 @@ struct State {
     pending: [usize; SLOTS],
     /// Requests of a VM that is replayed, and what became of them here.
     copies: HashMap<(u8, u64), Option<DiskStatus>>,
+    held: Held,
 }
 
 /// Shared by the engines of a VM.
@@ -46,7 +49,7 @@ impl State {
 impl Answers {
     /// Answers of a VM that runs on this side (`live`), or that is replayed.
     pub fn new(inbox: Arc<Inbox>, live: bool) -> Self {
-        let state = State { live, pending: [0; SLOTS], copies: HashMap::new() };
+        let state = State { live, pending: [0; SLOTS], copies: HashMap::new(), held: Held::default() };
         Self { inbox, state: Mutex::new(state), changed: Condvar::new() }
     }
 
@@ -66,6 +69,9 @@ impl Answers {
     pub fn answer(&self, slot: u8, id: u64, status: DiskStatus, data: Vec<u8>) {
         let mut state = self.lock();
         state.less(slot);
+        if data.is_empty() || !state.live {
+            state.held.give_back(slot, id);
+        }
         if state.live {
             self.inbox.push_disk_done(slot, id, status as u8, data);
         } else if let Some(copy) = state.copies.get_mut(&(slot, id)) {
@@ -75,9 +81,40 @@ impl Answers {
     }
 
     /// A request came to nothing and is not answered: this side is not the VM any more.
-    pub fn give_up(&self, slot: u8) {
-        self.lock().less(slot);
+    pub fn give_up(&self, slot: u8, id: u64) {
+        let mut state = self.lock();
+        state.less(slot);
+        state.held.give_back(slot, id);
         self.changed.notify_all();
+    }
+
+    /// The guest was told the answer, which waits in the inbox no more.
+    pub fn taken(&self, slot: u8, id: u64) {
+        self.lock().held.give_back(slot, id);
+    }
+
+    /// Counts the data of a request to a disk kept like this; false when too much is held already.
+    pub fn hold(&self, request: &DiskRequest, mode: DiskMode) -> bool {
+        self.lock().held.take(request, mode)
+    }
+
+    /// Counts the data of a request that replicated disks are changed by, once there is room and no more than `most` of
+    /// the disk's requests are on their way; false when the stop switch was thrown first.
+    pub fn hold_in_time(&self, request: &DiskRequest, most: usize, stop: &StopSwitch) -> bool {
+        let mut state = self.lock();
+        while *state.pending(request.slot) > most || !state.held.take(request, DiskMode::Replicated) {
+            if stop.is_thrown() {
+                return false;
+            }
+            state = self.wait(state);
+        }
+        true
+    }
+
+    /// The data held, bytes.
+    #[cfg(test)]
+    pub fn held(&self) -> u64 {
+        self.lock().held.bytes()
     }
 
     /// Waits until at most `most` requests of a disk are on their way; false when the stop switch was thrown first.
@@ -118,6 +155,7 @@ impl Answers {
         let mut state = self.lock();
         state.live = live;
         state.copies.clear();
+        state.held = Held::default();
     }
 
     /// Whether answers are the guest's.

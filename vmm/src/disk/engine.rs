@@ -7,12 +7,12 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    thread::{self, JoinHandle},
     time::Duration,
 };
 
 use devices::{DiskRequest, DiskStatus};
 use ftlog::DiskMode;
+use io_uring::IoUring;
 use rustix::event::{PollFd, PollFlags, poll};
 
 use super::{
@@ -23,7 +23,10 @@ use super::{
     ring::{Returned, Ring},
 };
 use crate::{
-    host::clock::monotonic_ns,
+    host::{
+        clock::monotonic_ns,
+        reserve::{self, Handle},
+    },
     link::mailbox::{Letters, Mailbox, mailbox},
 };
 
@@ -53,26 +56,45 @@ pub struct Surroundings {
     pub errors: Arc<AtomicU64>,
 }
 
+/// What an engine needs of the host beside its thread and the file. A secondary has it ready before a takeover.
+pub struct Equipment {
+    letters: (Mailbox<Letter>, Letters<Letter>),
+    io: IoUring,
+}
+
+impl Equipment {
+    /// Takes it.
+    ///
+    /// # Errors
+    /// The host has no descriptors or io_uring left.
+    pub fn prepare() -> io::Result<Self> {
+        Ok(Self { letters: mailbox()?, io: Ring::prepare()? })
+    }
+}
+
 /// The handle. Dropping it waits until everything that was asked is done, except for what the fence holds back.
 pub struct Engine {
     letters: Mailbox<Letter>,
-    thread: Option<JoinHandle<()>>,
+    thread: Option<Handle<()>>,
 }
 
 impl Engine {
     /// Starts the thread. The file stays locked until it has ended.
-    pub fn start(backing: Backing, surroundings: Surroundings) -> Result<Self, DiskError> {
+    ///
+    /// # Errors
+    /// The host gives no thread.
+    pub fn start(
+        equipment: Equipment,
+        backing: Backing,
+        surroundings: Surroundings,
+    ) -> Result<Self, DiskError> {
         let path = backing.path.clone();
-        Self::try_start(backing, surroundings).map_err(|source| DiskError::Ring { path, source })
-    }
-
-    fn try_start(backing: Backing, surroundings: Surroundings) -> io::Result<Self> {
-        let (sender, letters) = mailbox()?;
+        let Equipment { letters: (sender, letters), io } = equipment;
         let mut worker = Worker {
             name: backing.path.display().to_string(),
             mode: backing.shape.mode,
             bytes: backing.bytes(),
-            ring: Ring::new(backing.file)?,
+            ring: Ring::new(io, backing.file),
             letters,
             surroundings,
             waiting: VecDeque::new(),
@@ -80,12 +102,13 @@ impl Engine {
             owes_error: false,
             closing: false,
         };
-        let thread = thread::Builder::new().name("disk".into()).spawn(move || {
+        let work = move || {
             if let Err(error) = worker.run() {
                 tracing::error!(disk = worker.name, %error, "the io_uring has failed; the disk answers with errors");
                 worker.fail();
             }
-        })?;
+        };
+        let thread = reserve::spawn("disk", work).map_err(|source| DiskError::Ring { path, source })?;
         Ok(Self { letters: sender, thread: Some(thread) })
     }
 
@@ -230,7 +253,7 @@ impl Worker {
         self.waiting.retain(|job| {
             let dropped = which(job);
             if dropped {
-                answers.give_up(job.slot);
+                answers.give_up(job.slot, job.id);
             }
             !dropped
         });

@@ -1,10 +1,14 @@
 //! One request on its way to the file: what the host is asked next, and what its answer means.
 
-use std::ops::Range;
+use std::{fs::File, io::IoSlice, ops::Range};
 
 use devices::{DiskOperation, DiskRequest, DiskStatus};
 use ftlog::DiskMode;
 use io_uring::{opcode, squeue, types::Fd};
+use rustix::{
+    fs::{FallocateFlags, fallocate, fdatasync},
+    io::{ReadWriteFlags, pwritev2},
+};
 
 use super::changes_disk;
 
@@ -34,7 +38,7 @@ pub struct Job {
     pub id: u64,
     /// It changes the disk, or when its content is safe.
     pub changes: bool,
-    /// Data to be written, or room for data that are read.
+    /// Data to be written, or room for data that are read, which there is from the first call on.
     pub data: Vec<u8>,
     call: Call,
     offset: u64,
@@ -59,9 +63,7 @@ impl Job {
         let changes = changes_disk(&operation);
         let is_discard = matches!(operation, DiskOperation::Discard { .. });
         let (call, offset, len, data) = match operation {
-            DiskOperation::Read { offset, len } => {
-                (Call::Read, offset, u64::from(len), vec![0; len as usize])
-            }
+            DiskOperation::Read { offset, len } => (Call::Read, offset, u64::from(len), Vec::new()),
             DiskOperation::Write { offset, data } => (Call::Write, offset, data.len() as u64, data),
             DiskOperation::Flush => (Call::Sync, 0, 0, Vec::new()),
             DiskOperation::Discard { offset, len } => (Call::Punch, offset, len, Vec::new()),
@@ -94,14 +96,13 @@ impl Job {
     /// The next call. It holds a pointer into [`Job::data`], which must not move or go before the call is over.
     pub fn entry(&mut self, file: Fd) -> squeue::Entry {
         let (at, left) = (self.offset + self.done, self.len - self.done);
-        let done = self.done as usize;
         match self.call {
             Call::Read => {
-                let buffer = &mut self.data[done..];
+                let buffer = self.unread();
                 opcode::Read::new(file, buffer.as_mut_ptr(), buffer.len() as u32).offset(at).build()
             }
-            Call::Write => self.write_entry(file, at, &self.data[done..]),
-            Call::Zeroes => self.write_entry(file, at, &ZEROES[..left.min(ZEROES.len() as u64) as usize]),
+            Call::Write => self.write_entry(file, at, &self.data[self.done as usize..]),
+            Call::Zeroes => self.write_entry(file, at, zeroes(left)),
             Call::Punch => allocate(file, at, left, libc::FALLOC_FL_PUNCH_HOLE),
             Call::ZeroRange => allocate(file, at, left, libc::FALLOC_FL_ZERO_RANGE),
             Call::Sync => opcode::Fsync::new(file).flags(io_uring::types::FsyncFlags::DATASYNC).build(),
@@ -111,6 +112,37 @@ impl Job {
     fn write_entry(&self, file: Fd, at: u64, bytes: &[u8]) -> squeue::Entry {
         let flags = if self.is_durable() { libc::RWF_DSYNC } else { 0 };
         opcode::Write::new(file, bytes.as_ptr(), bytes.len() as u32).offset(at).rw_flags(flags).build()
+    }
+
+    /// Makes the next call here and now, for a host that does not make it beside others; what io_uring would give.
+    pub fn call(&mut self, file: &File) -> i32 {
+        let (at, left) = (self.offset + self.done, self.len - self.done);
+        let result = match self.call {
+            Call::Read => rustix::io::pread(file, self.unread(), at),
+            Call::Write => self.write(file, at, &self.data[self.done as usize..]),
+            Call::Zeroes => self.write(file, at, zeroes(left)),
+            Call::Punch => {
+                fallocate(file, FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE, at, left).map(|()| 0)
+            }
+            Call::ZeroRange => {
+                fallocate(file, FallocateFlags::ZERO_RANGE | FallocateFlags::KEEP_SIZE, at, left).map(|()| 0)
+            }
+            Call::Sync => fdatasync(file).map(|()| 0),
+        };
+        result.map_or_else(|error| -error.raw_os_error(), |bytes| bytes as i32)
+    }
+
+    fn write(&self, file: &File, at: u64, bytes: &[u8]) -> rustix::io::Result<usize> {
+        let flags = if self.is_durable() { ReadWriteFlags::DSYNC } else { ReadWriteFlags::empty() };
+        pwritev2(file, &[IoSlice::new(bytes)], at, flags)
+    }
+
+    /// The room for what is not read yet.
+    fn unread(&mut self) -> &mut [u8] {
+        if self.data.is_empty() {
+            self.data = vec![0; self.len as usize];
+        }
+        &mut self.data[self.done as usize..]
     }
 
     /// The other side of a shared disk cannot see this host's cache, and its guest, which goes on as if nothing had
@@ -157,6 +189,11 @@ impl Job {
             _ => Some(DiskStatus::IoError),
         }
     }
+}
+
+/// As many of `len` zeroes as are written at a time.
+fn zeroes(len: u64) -> &'static [u8] {
+    &ZEROES[..len.min(ZEROES.len() as u64) as usize]
 }
 
 fn allocate(file: Fd, offset: u64, len: u64, mode: i32) -> squeue::Entry {

@@ -25,6 +25,7 @@ use std::{
 use ftlog::{DiskMode, DiskShape};
 
 use super::{DiskError, Use};
+use crate::host::reserve;
 
 /// How long a file may be in use before that is an error: the kernel takes the io_uring of a process that was killed
 /// apart in the background, and the file is locked until it has.
@@ -63,12 +64,19 @@ pub fn lock_live(file: &File, path: &Path) -> Result<(), DiskError> {
 
 /// Locks a shared disk as its live side which has won the VM from another: that one's lock is not waited for, as a host
 /// that is gone may leave it behind, but had as soon as it can be.
-pub fn take_live_over(file: File, path: &Path) {
-    if matches!(try_lock(&file, Kind::Write, LIVE), Ok(true)) {
+pub fn take_live_over(file: &File, path: &Path) {
+    if matches!(try_lock(file, Kind::Write, LIVE), Ok(true)) {
         return;
     }
+    if let Err(error) = take_later(file, path) {
+        tracing::warn!(%error, "the lock of the live side is not taken; the stamp keeps others out");
+    }
+}
+
+fn take_later(file: &File, path: &Path) -> io::Result<()> {
+    let file = file.try_clone()?;
     let path = path.to_owned();
-    let spawned = thread::Builder::new().name("lock".into()).spawn(move || {
+    let take = move || {
         let deadline = Instant::now() + TAKEOVER_PATIENCE;
         while Instant::now() < deadline {
             if !matches!(try_lock(&file, Kind::Write, LIVE), Ok(false)) {
@@ -77,10 +85,8 @@ pub fn take_live_over(file: File, path: &Path) {
             thread::sleep(TAKEOVER_AGAIN);
         }
         tracing::warn!(disk = %path.display(), "the lock of the live side is held elsewhere; the stamp keeps others out");
-    });
-    if let Err(error) = spawned {
-        tracing::warn!(%error, "the lock of the live side is not taken; the stamp keeps others out");
-    }
+    };
+    reserve::spawn("lock", take).map(drop)
 }
 
 fn wait_for(file: &File, path: &Path, kind: Kind, bytes: Range<i64>) -> Result<(), DiskError> {

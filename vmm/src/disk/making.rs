@@ -80,7 +80,11 @@ impl Making {
                 // What it is now is worth nothing; the copy from before that is.
                 (stamp, undo.map(|id| Undo::resume(place, &id, bytes)))
             }
-            stamp => (stamp.map(Box::new), Some(Undo::create(place, bytes))),
+            Some(stamp) => (Some(Box::new(stamp)), Some(Undo::create(place, bytes))),
+            None => {
+                warn(format!("{} is overwritten: no stamp, {bytes} bytes", self.path.display()));
+                (None, Some(Undo::create(place, bytes)))
+            }
         };
         let undo = undo.transpose();
         if let Err(error) = &undo {

@@ -16,7 +16,7 @@ use ftlog::{DiskId, DiskLine, DiskMode, DiskShape, Generation};
 
 use super::{
     Answers, Backing, Blocks, Changes, DiskError, Engine, Fence, Making, Progress, Use, changes_disk, device,
-    engine::Surroundings,
+    engine::{Equipment, Surroundings},
     file::SECTOR,
     intents::Intents,
     lock,
@@ -31,7 +31,7 @@ pub struct Disk {
     /// What the guest and the other side see of it.
     pub shape: DiskShape,
     /// Until the engine starts.
-    backing: Mutex<Option<Backing>>,
+    backing: Mutex<Option<(Backing, Equipment)>>,
     engine: OnceLock<Engine>,
     /// For comparing it with the other side's copy, and for the locks, which it keeps.
     file: File,
@@ -83,6 +83,8 @@ impl Disk {
         };
         let intents = open_intents(&backing, usage)
             .map_err(|source| DiskError::Stamp { path: path.clone(), source })?;
+        let equipment =
+            Equipment::prepare().map_err(|source| DiskError::Ring { path: path.clone(), source })?;
         let surroundings = Surroundings {
             answers: answers.clone(),
             fence: fence.clone(),
@@ -93,7 +95,7 @@ impl Disk {
         Ok(Self {
             path,
             shape: backing.shape,
-            backing: Mutex::new(Some(backing)),
+            backing: Mutex::new(Some((backing, equipment))),
             engine: OnceLock::new(),
             file,
             place,
@@ -106,8 +108,8 @@ impl Disk {
 
     /// Starts the engine, unless it runs.
     pub fn start(&self) -> Result<(), DiskError> {
-        let Some(backing) = self.lock_backing().take() else { return Ok(()) };
-        let engine = Engine::start(backing, self.surroundings.clone())?;
+        let Some((backing, equipment)) = self.lock_backing().take() else { return Ok(()) };
+        let engine = Engine::start(equipment, backing, self.surroundings.clone())?;
         let _ = self.engine.set(engine);
         Ok(())
     }
@@ -115,16 +117,13 @@ impl Disk {
     /// Starts the engine of a disk that another host has written until now, unless it runs. The file is opened again,
     /// as network file systems compare what they have cached only then.
     pub fn start_anew(&self) -> Result<(), DiskError> {
-        if let Some(backing) = &mut *self.lock_backing() {
+        if let Some((backing, _)) = &mut *self.lock_backing() {
             match backing.reopen() {
                 Ok(again) => backing.file = again,
                 Err(error) => tracing::warn!("{error}; the file that was opened before is used"),
             }
-            if self.shape.mode == DiskMode::Shared
-                && !self.shape.readonly
-                && let Ok(file) = self.file.try_clone()
-            {
-                lock::take_live_over(file, &self.path);
+            if self.shape.mode == DiskMode::Shared && !self.shape.readonly {
+                lock::take_live_over(&self.file, &self.path);
             }
         }
         self.unanswered.store(0, Ordering::Release);
@@ -267,7 +266,7 @@ impl Disk {
         }
     }
 
-    fn lock_backing(&self) -> MutexGuard<'_, Option<Backing>> {
+    fn lock_backing(&self) -> MutexGuard<'_, Option<(Backing, Equipment)>> {
         self.backing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -44,11 +44,18 @@ pub struct Ring {
 }
 
 impl Ring {
-    /// A ring without jobs.
-    pub fn new(file: File) -> io::Result<Self> {
+    /// An io_uring for a ring, which needs nothing more of the host then.
+    ///
+    /// # Errors
+    /// The host's.
+    pub fn prepare() -> io::Result<IoUring> {
         // One more for the bell.
-        let io = IoUring::new((DEPTH * 2) as u32)?;
-        Ok(Self { io, file, running: (0..DEPTH).map(|_| None).collect() })
+        IoUring::new((DEPTH * 2) as u32)
+    }
+
+    /// A ring without jobs, on one that was prepared.
+    pub fn new(io: IoUring, file: File) -> Self {
+        Self { io, file, running: (0..DEPTH).map(|_| None).collect() }
     }
 
     /// The jobs under way.
@@ -117,8 +124,13 @@ impl Ring {
         match answer.user_data() {
             BELL => Some(Returned::Bell),
             place => {
-                let job = self.running[place as usize].take().expect("one answer for each call");
-                Some(Returned::Job(job, answer.result()))
+                let mut job = self.running[place as usize].take().expect("one answer for each call");
+                let result = match answer.result() {
+                    // Nobody takes calls back: the kernel had to make it on a thread of its own, and could start none.
+                    result if result == -libc::ECANCELED => job.call(&self.file),
+                    result => result,
+                };
+                Some(Returned::Job(job, result))
             }
         }
     }

@@ -18,7 +18,8 @@ use super::{
 use crate::{control::DiskReport, identity::Copy, ingress::Inbox, step::StopSwitch};
 
 /// Requests of one disk without an answer at which the disk takes no more. A queue holds 256; a guest that resets the
-/// device again and again has more, as the host does not forget what it was asked.
+/// device again and again has more, as the host does not forget what it was asked. Their data are bounded by
+/// [`MAX_HELD_BYTES`](super::held::MAX_HELD_BYTES), for all disks together.
 const MAX_UNANSWERED: usize = 512;
 
 /// All disks of a VM on this side, in the order of their slots.
@@ -104,8 +105,9 @@ impl Disks {
     /// the guest was told at the same sync point.
     pub fn admit(&self, events: &[Event], outputs: &mut Vec<Output>) {
         for event in events {
-            if let Event::DiskDone { slot, .. } = event {
+            if let Event::DiskDone { slot, id, .. } = event {
                 self.at(*slot).into_iter().for_each(Disk::answered);
+                self.answers.taken(*slot, *id);
             }
         }
         outputs.retain(|output| match output {
@@ -116,16 +118,15 @@ impl Disks {
 
     fn admit_one(&self, request: &DiskRequest) -> bool {
         let Some(disk) = self.at(request.slot) else { return false };
+        self.answers.expect(request.slot);
+        let asked = disk.asked();
         if disk.is_changed_by(request, DiskMode::Replicated) {
             self.bases.want();
-        }
-        self.answers.expect(request.slot);
-        if disk.asked() < MAX_UNANSWERED {
-            return true;
-        }
-        if disk.is_changed_by(request, DiskMode::Replicated) {
             // The other side carries it out, so this one must. Nothing holds it back here.
-            return self.answers.wait_pending(request.slot, MAX_UNANSWERED, &self.stop);
+            return self.answers.hold_in_time(request, MAX_UNANSWERED, &self.stop);
+        }
+        if asked < MAX_UNANSWERED && self.answers.hold(request, disk.shape.mode) {
+            return true;
         }
         self.answers.answer(request.slot, request.id, DiskStatus::IoError, Vec::new());
         false
@@ -151,7 +152,7 @@ impl Disks {
         if copied {
             self.bases.want();
         }
-        if copied && self.answers.wait_pending(request.slot, MAX_UNANSWERED, &self.stop) {
+        if copied && self.answers.hold_in_time(&request, MAX_UNANSWERED, &self.stop) {
             self.answers.expect_copy(request.slot, request.id);
             self.perform(request);
         }
@@ -329,6 +330,12 @@ impl Disks {
     /// What `status` tells.
     pub fn report(&self) -> Vec<DiskReport> {
         self.disks.iter().map(Disk::report).collect()
+    }
+
+    /// The data held for requests, bytes.
+    #[cfg(test)]
+    pub(super) fn held(&self) -> u64 {
+        self.answers.held()
     }
 
     fn at(&self, slot: u8) -> Option<&Disk> {

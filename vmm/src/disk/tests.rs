@@ -154,7 +154,7 @@ fn zeroes_are_written_where_a_hole_cannot_be_made() {
     ] {
         let file = tempfile::tempfile().unwrap();
         file.write_all_at(&[7; 700 << 10], 0).unwrap();
-        let mut ring = Ring::new(file.try_clone().unwrap()).unwrap();
+        let mut ring = Ring::new(Ring::prepare().unwrap(), file.try_clone().unwrap());
         let mut job = Box::new(Job::new(DiskRequest { slot: SLOT, id: 1, operation }, mode));
         let mut ended = job.advance(-libc::EOPNOTSUPP);
         while ended.is_none() {
@@ -171,6 +171,33 @@ fn zeroes_are_written_where_a_hole_cannot_be_made() {
         let done = ended == Some(DiskStatus::Ok);
         assert!(content[zeroes.clone()].iter().all(|byte| *byte == if done { 0 } else { 7 }));
         assert!(content[..512].iter().chain(&content[zeroes.end..]).all(|byte| *byte == 7));
+    }
+}
+
+/// As on a host that starts no thread more, of which io_uring needs some.
+#[test]
+fn calls_made_here_and_now_do_what_those_of_the_ring_do() {
+    for mode in [DiskMode::Replicated, DiskMode::Shared] {
+        let file = tempfile::tempfile().unwrap();
+        file.set_len(SECTORS * 512).unwrap();
+        let (mut random, mut model) = (Random::new(5), vec![0; SECTORS as usize * 512]);
+        for id in 0..300 {
+            let operation = any_operation(&mut random);
+            let expected = apply(&mut model, &operation);
+            let is_read = matches!(operation, DiskOperation::Read { .. });
+            let mut job = Job::new(DiskRequest { slot: SLOT, id, operation }, mode);
+            let status = loop {
+                let result = job.call(&file);
+                if let Some(status) = job.advance(result) {
+                    break status;
+                }
+            };
+            assert_eq!(status, DiskStatus::Ok);
+            assert!(!is_read || job.data == expected, "request {id} brought other data");
+        }
+        let mut content = vec![1; model.len()];
+        file.read_exact_at(&mut content, 0).unwrap();
+        assert!(content == model, "{mode}: the file holds something else");
     }
 }
 

@@ -10,6 +10,7 @@ use super::Finding;
 use crate::{
     boot::Image,
     host::clock::VirtualClock,
+    ingress::Timer,
     kvm::Host,
     machine::Machine,
     step::{Ended, Input, StopSwitch, Witness, live, replayed},
@@ -37,8 +38,12 @@ pub fn examine() -> Finding {
 fn replay_equals_recording() -> anyhow::Result<String> {
     let mut kept = Kept::default();
     let mut recorded = machine()?;
-    let input =
-        Input { inbox: Default::default(), clock: VirtualClock::starting_at(0), stop: StopSwitch::default() };
+    let input = Input {
+        inbox: Default::default(),
+        clock: VirtualClock::starting_at(0),
+        stop: StopSwitch::default(),
+        timer: Timer::new()?,
+    };
     let begun = Instant::now();
     let ended = live::run(&mut recorded, &input, &mut kept)?;
     let took = begun.elapsed();

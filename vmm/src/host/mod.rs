@@ -10,6 +10,7 @@ pub mod mac;
 pub mod reserve;
 pub mod socket;
 pub mod tap;
+pub mod unix;
 
 mod outlets;
 

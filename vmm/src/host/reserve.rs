@@ -16,10 +16,11 @@ use std::{
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
-/// Threads put aside: link, TAP reader and alarm of a takeover, with a claim, an announcement and a search for a new
-/// peer beside them, and two more.
-const THREADS: usize = 8;
-/// Descriptors put aside: those of a claim and a takeover, and as many more for whoever is quicker.
+/// Threads put aside: watchdog, link, TAP reader and alarm of a takeover, its disks with their locks and stamps, with a claim,
+/// an announcement and a search for a new peer beside them, and two more.
+const THREADS: usize = 10 + 2 * devices::MAX_DISKS;
+/// Descriptors put aside: those of a claim and of files that are opened again, and as many more for whoever is quicker.
+/// What else a takeover needs is [made before](crate::link::primary::Means).
 const DESCRIPTORS: usize = 32;
 
 type Job = Box<dyn FnOnce() + Send>;

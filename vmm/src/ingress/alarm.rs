@@ -34,9 +34,23 @@ struct Times {
     ended: bool,
 }
 
+/// The timer of an alarm. It is made before, so that an alarm needs no descriptor when it is started.
+#[derive(Clone)]
+pub struct Timer(Arc<OwnedFd>);
+
+impl Timer {
+    /// One that is not set.
+    ///
+    /// # Errors
+    /// The host has no descriptor left.
+    pub fn new() -> io::Result<Self> {
+        Ok(Self(Arc::new(timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::CLOEXEC)?)))
+    }
+}
+
 struct Shared {
     doorbell: Doorbell,
-    timer: OwnedFd,
+    timer: Timer,
     times: Mutex<Times>,
 }
 
@@ -49,9 +63,8 @@ pub struct Alarm {
 }
 
 impl Alarm {
-    /// An alarm that is not set.
-    pub fn start(doorbell: Doorbell) -> io::Result<Self> {
-        let timer = timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::CLOEXEC)?;
+    /// An alarm that is not set, and the only one with this timer.
+    pub fn start(timer: Timer, doorbell: Doorbell) -> io::Result<Self> {
         let times = Mutex::new(Times { due_ns: NEVER, wakes_ns: NEVER, ended: false });
         let shared = Arc::new(Shared { doorbell, timer, times });
         let ringer = shared.clone();
@@ -118,14 +131,14 @@ impl Shared {
             tv_nsec: (times.due_ns % 1_000_000_000) as i64,
         };
         let once = Itimerspec { it_interval: Timespec { tv_sec: 0, tv_nsec: 0 }, it_value: at };
-        timerfd_settime(&self.timer, TimerfdTimerFlags::ABSTIME, &once)?;
+        timerfd_settime(&self.timer.0, TimerfdTimerFlags::ABSTIME, &once)?;
         Ok(())
     }
 
     fn run(&self) -> io::Result<()> {
         let mut expirations = [0; 8];
         loop {
-            match rustix::io::read(&self.timer, &mut expirations) {
+            match rustix::io::read(&self.timer.0, &mut expirations) {
                 Ok(_) => {}
                 Err(Errno::INTR) => continue,
                 Err(error) => return Err(error.into()),
@@ -168,7 +181,7 @@ mod tests {
     #[test]
     fn it_rings_when_a_timer_is_due_and_not_before() {
         let doorbell = Doorbell::new().unwrap();
-        let mut alarm = Alarm::start(doorbell.clone()).unwrap();
+        let mut alarm = Alarm::start(Timer::new().unwrap(), doorbell.clone()).unwrap();
         let clock = VirtualClock::starting_at(1_000);
         for round in 1..4 {
             doorbell.reset();
@@ -184,7 +197,7 @@ mod tests {
     #[test]
     fn a_deadline_that_has_passed_rings_at_once_and_one_that_was_taken_back_never() {
         let doorbell = Doorbell::new().unwrap();
-        let mut alarm = Alarm::start(doorbell.clone()).unwrap();
+        let mut alarm = Alarm::start(Timer::new().unwrap(), doorbell.clone()).unwrap();
         let clock = VirtualClock::starting_at(1_000);
         alarm.set(Some(500), &clock).unwrap();
         assert!(doorbell.is_ringing());

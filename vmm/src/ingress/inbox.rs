@@ -38,7 +38,7 @@ pub struct Room {
 struct Waiting {
     frames: VecDeque<Vec<u8>>,
     console: VecDeque<u8>,
-    /// Answers of disks, each an [`Event::DiskDone`]; the devices bound them by what they ask.
+    /// Answers of disks, each an [`Event::DiskDone`]; bounded by what the disks admit.
     disks: VecDeque<Event>,
     /// Brings the guest to a sync point, when a live one is there.
     doorbell: Option<Doorbell>,

@@ -6,6 +6,6 @@ mod alarm;
 mod inbox;
 mod reader;
 
-pub use alarm::Alarm;
+pub use alarm::{Alarm, Timer};
 pub use inbox::{Inbox, Room};
 pub use reader::TapReader;

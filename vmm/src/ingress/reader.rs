@@ -1,21 +1,15 @@
 //! The thread that reads the TAP device, and looks for it again when it has gone away.
 
-use std::{
-    fs::File,
-    io,
-    os::fd::{AsRawFd, BorrowedFd},
-    sync::Arc,
-    time::Duration,
-};
+use std::{fs::File, io, os::fd::AsFd, sync::Arc, time::Duration};
 
 use devices::NetConfig;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use vmm_sys_util::eventfd::EventFd;
 
 use super::Inbox;
 use crate::{
     control::Board,
     host::{
+        bell::Bell,
         reserve::{self, Handle},
         tap::{MAX_FRAME, Tap, receive},
     },
@@ -32,7 +26,7 @@ const NET: &str = "net";
 
 /// Moves frames from a TAP device to the inbox until it is dropped.
 pub struct TapReader {
-    stop: EventFd,
+    stop: Bell,
     thread: Option<Handle<()>>,
 }
 
@@ -41,28 +35,28 @@ struct Reader {
     mtu: u16,
     inbox: Arc<Inbox>,
     board: Board,
-    stop: EventFd,
+    stop: Bell,
 }
 
 impl TapReader {
-    /// Starts reading for a guest with this network card, if it has one.
+    /// Starts reading for a guest with this network card, if it has one. `stop` is the reader's alone.
     ///
     /// # Errors
-    /// The host's.
+    /// The host gives no thread.
     pub fn start(
         tap: Option<&Arc<Tap>>,
         net: Option<NetConfig>,
         inbox: &Arc<Inbox>,
         board: &Board,
+        stop: Bell,
     ) -> io::Result<Option<Self>> {
         let (Some(tap), Some(net)) = (tap, net) else { return Ok(None) };
-        let stop = EventFd::new(libc::EFD_NONBLOCK)?;
         let reader = Reader {
             tap: tap.clone(),
             mtu: net.mtu,
             inbox: inbox.clone(),
             board: board.clone(),
-            stop: stop.try_clone()?,
+            stop: stop.clone(),
         };
         let thread = reserve::spawn("tap", move || reader.run())?;
         Ok(Some(Self { stop, thread: Some(thread) }))
@@ -71,7 +65,7 @@ impl TapReader {
 
 impl Drop for TapReader {
     fn drop(&mut self) {
-        let _ = self.stop.write(1);
+        self.stop.ring();
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
@@ -80,7 +74,7 @@ impl Drop for TapReader {
 
 impl Reader {
     fn run(&self) {
-        while self.stop.read().is_err() {
+        while !self.stop.silence() {
             match self.tap.file() {
                 Some(file) => {
                     if let Err(error) = self.read(&file) {
@@ -98,7 +92,7 @@ impl Reader {
         let mut buffer = vec![0; MAX_FRAME];
         let mut frames = Vec::with_capacity(BATCH);
         let mut ready =
-            [PollFd::new(file, PollFlags::IN), PollFd::from_borrowed_fd(self.bell(), PollFlags::IN)];
+            [PollFd::new(file, PollFlags::IN), PollFd::from_borrowed_fd(self.stop.as_fd(), PollFlags::IN)];
         loop {
             match poll(&mut ready, None) {
                 Ok(_) | Err(rustix::io::Errno::INTR) => {}
@@ -118,7 +112,7 @@ impl Reader {
     }
 
     fn look_again(&self) {
-        let _ = poll(&mut [PollFd::from_borrowed_fd(self.bell(), PollFlags::IN)], Some(&LOOK_AGAIN));
+        let _ = poll(&mut [PollFd::from_borrowed_fd(self.stop.as_fd(), PollFlags::IN)], Some(&LOOK_AGAIN));
         match self.tap.attach_again(self.mtu) {
             Ok(()) => self.board.well(NET),
             Err(error) => self.tell_gone(&error.to_string()),
@@ -130,13 +124,5 @@ impl Reader {
             NET,
             format!("the guest is cut off from its network: TAP device {}: {why}", self.tap.name()),
         );
-    }
-
-    fn bell(&self) -> BorrowedFd<'_> {
-        // SAFETY: `stop` keeps its descriptor open for as long as the borrow.
-        #[allow(unsafe_code)]
-        unsafe {
-            BorrowedFd::borrow_raw(self.stop.as_raw_fd())
-        }
     }
 }

@@ -15,7 +15,7 @@ use rustix::rand::{GetRandomFlags, getrandom};
 
 use crate::{
     host::clock::VirtualClock,
-    ingress::{Alarm, Inbox, Room},
+    ingress::{Alarm, Inbox, Room, Timer},
     machine::{EntryClock, Machine, Reached},
 };
 
@@ -83,6 +83,8 @@ pub struct Input {
     pub clock: VirtualClock,
     /// The way to end it.
     pub stop: StopSwitch,
+    /// For the guest's timers.
+    pub timer: Timer,
 }
 
 /// Runs the machine until the guest switches off or the stop switch is thrown.
@@ -90,7 +92,7 @@ pub fn run(machine: &mut Machine, input: &Input, witness: &mut dyn Witness) -> a
     let (mut events, mut outputs) = (Vec::new(), Vec::new());
     let mut patience = None;
     input.inbox.attach(machine.doorbell());
-    let mut alarm = Alarm::start(machine.doorbell().clone())?;
+    let mut alarm = Alarm::start(input.timer.clone(), machine.doorbell().clone())?;
     loop {
         if input.stop.is_thrown() && (machine.is_at_rest()? || ran_out(&mut patience)) {
             return Ok(Ended::Stopped);

@@ -12,13 +12,15 @@ use std::{
         atomic::{AtomicU64, Ordering},
         mpsc::{self, RecvTimeoutError, Sender},
     },
-    thread::{self, JoinHandle},
     time::Duration,
 };
 
 use rustix::time::{ClockId, clock_gettime};
 
-use crate::shutdown::VcpuThread;
+use crate::{
+    host::reserve::{self, Handle},
+    shutdown::VcpuThread,
+};
 
 /// What every stretch may take, however short it was when it was recorded.
 const GRACE: Duration = Duration::from_secs(10);
@@ -37,7 +39,7 @@ struct Watchdog {
     /// Odd while a stretch is being run; each stretch has its own number.
     stretch: Arc<AtomicU64>,
     end: Option<Sender<()>>,
-    thread: Option<JoinHandle<()>>,
+    thread: Option<Handle<()>>,
 }
 
 /// A stretch that is being run under this thread's watchdog.
@@ -79,7 +81,7 @@ impl Watchdog {
         let stretch = Arc::new(AtomicU64::new(0));
         let (end, ended) = mpsc::channel();
         let (watched, vcpu) = (stretch.clone(), VcpuThread::current()?);
-        let thread = thread::Builder::new().name("watchdog".into()).spawn(move || {
+        let thread = reserve::spawn("watchdog", move || {
             let mut before = 0;
             while ended.recv_timeout(INTERVAL) == Err(RecvTimeoutError::Timeout) {
                 let now = watched.load(Ordering::Relaxed);

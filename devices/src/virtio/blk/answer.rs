@@ -3,22 +3,26 @@
 use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
 
 use super::{Disk, DiskStatus, PendingOperation, PendingRequest, QUEUE, Segment, segment};
+use crate::context::Context;
 use crate::interrupts::InterruptController;
 use crate::virtio::violation::Violation;
 
 impl Disk {
-    /// The answer of the backing file to request `id`; one that is not in flight changes nothing.
+    /// The answer of the backing file to request `id`; one that is not in flight changes nothing. If the disk was full,
+    /// what has waited in the ring is taken.
     pub(crate) fn complete(
         &mut self,
         id: u64,
         status: DiskStatus,
         data: &[u8],
-        memory: &GuestMemoryMmap<()>,
+        ctx: &mut Context,
         interrupts: &mut InterruptController,
     ) {
         let Ok(at) = self.in_flight.binary_search_by_key(&id, |request| request.id) else { return };
+        let was_full = self.is_full();
         let request = self.in_flight.remove(at);
-        let result = self.finish(&request, status, data, memory);
+        let finished = self.finish(&request, status, data, ctx.memory);
+        let result = finished.and_then(|wanted| Ok(was_full && self.take_available(ctx)? || wanted));
         self.transport.finish(result, interrupts);
         self.forget_unless_serving();
     }

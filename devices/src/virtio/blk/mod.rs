@@ -3,6 +3,10 @@
 //! A request is taken during the notification, and data to be written are copied out at once; what reaches the
 //! backing file is an [`Output`]. The chain stays the device's until the answer comes, which is an event of the log
 //! and carries the data that were read. A request that no disk of this shape can carry out is answered at once.
+//!
+//! A disk takes no more requests while those in flight are about [`MAX_IN_FLIGHT_BYTES`]: the others stay where they
+//! are, in the driver's ring, and cost the host nothing. They are taken when an answer has made room, so it is the
+//! guest's memory and the log alone that say when.
 
 mod answer;
 mod chain;
@@ -23,7 +27,7 @@ use crate::interrupts::InterruptController;
 use chain::Chain;
 pub use config::DiskConfig;
 pub use pending::{PendingOperation, PendingRequest};
-pub use request::{DiskOperation, DiskRequest, DiskStatus, MAX_REQUEST_BYTES};
+pub use request::{DiskOperation, DiskRequest, DiskStatus, MAX_IN_FLIGHT_BYTES, MAX_REQUEST_BYTES};
 pub use segment::Segment;
 pub use state::DiskState;
 
@@ -92,12 +96,15 @@ impl Disk {
         Some(())
     }
 
-    /// Takes every available request; the result says whether the driver wants an interrupt for those that were
-    /// answered at once.
+    /// Takes the available requests for which there is room; the result says whether the driver wants an interrupt for
+    /// those that were answered at once.
     fn take_available(&mut self, ctx: &mut Context) -> Result<bool, Violation> {
         let mut answered = false;
         // At most the size of the queue in one go: a used ring laid over the available ring makes more of them.
         for _ in 0..self.queue().size() {
+            if self.is_full() {
+                break;
+            }
             let queue = &mut self.transport.queues[QUEUE];
             let Some(head) = queue.pop(ctx.memory, &mut self.buffers)? else { break };
             if self.in_flight.iter().any(|request| request.head == head) {
@@ -133,6 +140,13 @@ impl Disk {
                 Ok(true)
             }
         }
+    }
+
+    /// The requests in flight are about so many bytes that no more are taken. Until one is answered: others may then
+    /// have been waiting in the ring.
+    fn is_full(&self) -> bool {
+        let bytes: u64 = self.in_flight.iter().map(|request| segment::total_len(&request.segments)).sum();
+        bytes >= MAX_IN_FLIGHT_BYTES
     }
 
     fn submit(&self, request: &PendingRequest, ctx: &mut Context) {

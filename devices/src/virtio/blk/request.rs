@@ -2,6 +2,10 @@
 
 /// The most bytes that one request reads or writes: `seg_max` × `size_max` of the configuration space.
 pub const MAX_REQUEST_BYTES: u32 = 256 << 10;
+/// The bytes of data in flight at which a disk takes no more requests; with the last one that it took there may be
+/// [`MAX_REQUEST_BYTES`] more. Eight of the largest requests keep a file busy, and a queue full of them, 64 MiB for each
+/// disk, is more than a host should have to keep.
+pub const MAX_IN_FLIGHT_BYTES: u64 = 2 << 20;
 
 /// One request of the guest, copied out of its memory. The backing file answers it with a [`DiskStatus`].
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -125,6 +125,24 @@ fn a_copy_that_is_made_equal_is_a_follower_and_leaves_no_journal() {
 }
 
 #[test]
+fn a_copy_of_which_nothing_is_known_is_told_of_once_when_it_is_overwritten() {
+    let mut random = Random::new(6);
+    let (bench, new) = (Bench::new(&mut random), content(&mut random));
+    let stamp = bench.files().into_iter().map(|(name, _)| name).find(|name| *name != "b.img").unwrap();
+    fs::remove_file(bench.directory.path().join(stamp)).unwrap();
+    let told = RefCell::new(Vec::new());
+    // Broken off, and begun again.
+    for _ in 0..2 {
+        let mut making = bench.making(5);
+        for batch in batches(&new, 7) {
+            making.write(&batch, &|text| told.borrow_mut().push(text)).unwrap();
+        }
+    }
+    let expected = format!("{} is overwritten: no stamp, {BYTES} bytes", bench.path().display());
+    assert_eq!(*told.borrow(), [expected]);
+}
+
+#[test]
 fn a_copy_that_was_equal_already_is_never_half_made() {
     let bench = Bench::new(&mut Random::new(2));
     let making = bench.making(5);

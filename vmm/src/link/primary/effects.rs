@@ -1,5 +1,7 @@
 //! What the core asks for, done.
 
+use std::{thread, time::Duration};
+
 use ftlog::{FrameKind, Generation, Heartbeat};
 use hdrhistogram::Histogram;
 
@@ -15,6 +17,9 @@ use crate::{
         primary::{Effect, Link},
     },
 };
+
+/// When stamps that could not be written are tried again.
+const STAMP_AGAIN: Duration = Duration::from_secs(1);
 
 /// Commit delays up to ten seconds, to three digits, ns.
 pub fn new_histogram() -> Histogram<u64> {
@@ -90,20 +95,31 @@ fn enter(thread: &mut LinkThread, generation: Generation) {
     thread.site.board.notice(format!("running as the primary, generation {generation}"));
 }
 
-/// The disks say that they are of this generation. Only a start waits for that: as long as they do not, they look older
-/// than they are, which is safe.
+/// The disks say that they are of this generation. Only a start waits for that, and once: as long as they do not, they
+/// look older than they are, which is safe.
 fn stamp_disks(thread: &LinkThread, generation: Generation, wait: bool) {
     let (disks, board) = (thread.site.outlets.disks.clone(), thread.site.board.clone());
-    let mark = thread.identity.mark(generation, StampState::Live);
-    let stamp = move || {
-        if let Err(error) = disks.stamp(&mark) {
-            board.notice(format!("the disks do not say that they are of generation {generation}: {error}"));
+    let (mark, stop) = (thread.identity.mark(generation, StampState::Live), thread.site.stop.clone());
+    let stamped = move || match disks.stamp(&mark) {
+        Ok(()) => {
+            board.well("stamp");
+            true
+        }
+        Err(error) => {
+            let why = format!("the disks do not say that they are of generation {generation}: {error}");
+            board.trouble("stamp", why);
+            false
         }
     };
-    if wait {
-        return stamp();
+    if wait && stamped() {
+        return;
     }
-    if let Err(error) = std::thread::Builder::new().name("stamp".into()).spawn(stamp) {
+    let again = move || {
+        while !stamped() && !stop.is_thrown() {
+            thread::sleep(STAMP_AGAIN);
+        }
+    };
+    if let Err(error) = reserve::spawn("stamp", again) {
         tracing::warn!(%error, "the disks do not say that they are of generation {generation}");
     }
 }

@@ -6,6 +6,7 @@ mod effects;
 mod failover;
 mod hearing;
 mod letters;
+mod means;
 mod messages;
 mod net_loss;
 mod orders;
@@ -22,6 +23,7 @@ use crossbeam_channel::bounded;
 use devices::Off;
 use ftlog::{Generation, Hello, Purpose};
 
+pub use means::Means;
 pub use net_loss::OnNetLoss;
 pub use orders::Halted;
 
@@ -31,7 +33,7 @@ use self::{
     thread::{Finish, LinkThread, Start},
     vcpu::Recorded,
 };
-use super::{handshake::hello, mailbox::mailbox};
+use super::handshake::hello;
 use crate::{
     arbiter::{Claim, ClaimOutcome, Ended as EndedRecord, FileArbiter, Holder},
     control::Board,
@@ -128,9 +130,10 @@ impl Drop for HaltOnDrop {
 }
 
 /// Runs the machine as its primary until the guest switches off, the stop switch is thrown, or the VM goes on
-/// elsewhere ([`Halted`]).
+/// elsewhere ([`Halted`]). It needs nothing of the host that was not made or put aside before.
 pub fn run(
     site: Site,
+    means: Means,
     identity: VmIdentity,
     machine: &mut Machine,
     origin: Origin,
@@ -139,8 +142,8 @@ pub fn run(
     // After a takeover it was announced at once.
     let starts = matches!(origin, Origin::Started(_));
     let ending = identity.mark(Generation(0), StampState::Ended);
-    let (mailbox, letters) = mailbox()?;
-    let (vcpu_mailbox, vcpu_letters) = super::mailbox::mailbox()?;
+    let Means { to_link: (mailbox, letters), from_vcpu: (vcpu_mailbox, vcpu_letters), timer, reader_stop } =
+        means;
     let orders = Arc::new(Orders::new(site.inbox.clone(), site.stop.clone()));
     let start =
         Start { position: machine.position(), time_ns: machine.time_ns(), tally: machine.tally().clone() };
@@ -167,8 +170,8 @@ pub fn run(
         link.run()
     })?;
     let net = machine.platform().net();
-    let _reader = TapReader::start(site.outlets.tap.as_ref(), net, &site.inbox, &site.board)?;
-    let input = Input { inbox: site.inbox.clone(), clock, stop: site.stop.clone() };
+    let _reader = TapReader::start(site.outlets.tap.as_ref(), net, &site.inbox, &site.board, reader_stop)?;
+    let input = Input { inbox: site.inbox.clone(), clock, stop: site.stop.clone(), timer };
     let mut witness = Recorded::new(identity, vcpu_mailbox, orders, site.outlets.disks.clone(), from);
     // Until the arbiter has said that this side may, the guest does not run.
     let ended = witness.obey(machine).and_then(|()| {

@@ -73,7 +73,7 @@ pub struct LinkThread {
     /// Who holds the last generation; none before a new VM has its first.
     pub(super) predecessor: Option<String>,
     pub(super) gate: Gate<Output>,
-    /// Writes to shared disks. They are never dropped, and the devices bound them.
+    /// Writes to shared disks. They are never dropped, and bounded before they come here.
     pub(super) write_gate: Gate<DiskRequest>,
     pub(super) lease: Lease,
     pub(super) stream: Option<Stream>,

@@ -44,7 +44,7 @@ impl Lease {
 impl LinkThread {
     /// Takes a write to a shared disk, as the gate does.
     pub(super) fn hold_write(&mut self, position: Position, now_ns: u64, request: DiskRequest) {
-        // Never full: the devices bound how many there are.
+        // Never full: what the disks admit is bounded.
         if let Ok(Some(held)) = self.write_gate.put(position, 0, now_ns, request) {
             self.site.outlets.disks.perform(held.item);
         }
