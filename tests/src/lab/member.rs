@@ -76,7 +76,9 @@ impl Setup {
         let words = words.chain(self.both.iter().cloned()).chain(common.map(str::to_owned));
         let words = words.chain(["--failure-timeout", &timeout, "--control", &control].map(str::to_owned));
         let quoted: Vec<String> = words.map(|word| quote(&word)).collect();
-        let command = format!("NO_COLOR=1 exec ftvmm {}", quoted.join(" "));
+        // What a host knows of its block devices outlives its power failures, as on a host with a disk of its own.
+        let state = format!("STATE_DIRECTORY=/shared/state-{}", host.name());
+        let command = format!("{state} NO_COLOR=1 exec ftvmm {}", quoted.join(" "));
         Ok(Member { running: host.spawn(name, &command)?, name: name.to_owned(), control })
     }
 }
