@@ -16,8 +16,8 @@ use std::{
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
-/// Threads put aside: link, TAP reader and alarm of a takeover, with a claim, an announcement and a search for a new
-/// peer beside them, and two more.
+/// Threads put aside: link, TAP reader and alarm of a takeover, with a claim, an announcement, a search for a new
+/// peer and a look at the arbiter beside them, and one more.
 const THREADS: usize = 8;
 /// Descriptors put aside: those of a claim and a takeover, and as many more for whoever is quicker.
 const DESCRIPTORS: usize = 32;
