@@ -143,9 +143,15 @@ impl Stage {
         let arbiter = directory.path().join("arbiter");
         fs::create_dir(&arbiter)?;
         let (program, kernel) = (harness::program()?, "builtin:kv".to_owned());
-        let path = directory.path().to_owned();
-        let primary_options = Vec::new();
-        let setup = Setup { program, kernel, directory: path, arbiter, failure_timeout_ms, primary_options };
+        let setup = Setup {
+            program,
+            kernel,
+            directory: directory.path().to_owned(),
+            arbiter,
+            failure_timeout_ms,
+            primary_options: Vec::new(),
+            secondary_options: Vec::new(),
+        };
         Ok(Self { setup, epoch: Instant::now(), disks: None, directory, names: AtomicU32::new(0) })
     }
 

@@ -28,6 +28,8 @@ mod divergence;
 mod ends;
 #[path = "failover/entries.rs"]
 mod entries;
+#[path = "failover/forced.rs"]
+mod forced;
 #[path = "failover/handshake.rs"]
 mod handshake;
 #[path = "failover/identity.rs"]

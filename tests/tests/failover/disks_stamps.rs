@@ -53,6 +53,24 @@ fn an_older_copy_neither_starts_nor_overwrites_a_newer_one() {
         forced.wait_status("turned away", SOON, |status| told(&status.last_loss))?;
         follower.wait_status("aware of it", SOON, |status| told(&status.last_loss))?;
         ensure!(fs::read(stage.disks().file(&secondary.tap))? == newer, "the newer copy was touched");
+
+        // Only the secondary's own --force gives it up.
+        follower.process.kill()?;
+        setup.secondary_options = vec!["--force".into()];
+        let (follower, address) = setup.secondary("b3", place(&secondary.tap))?;
+        forced.protect(&address)?;
+        forced.wait_protected()?;
+        let copies = [&primary.tap, &secondary.tap].map(|tap| fs::read(stage.disks().file(tap)));
+        let [ours, theirs] = copies;
+        ensure!(ours? == theirs?, "the copies differ");
+        let status = follower.status()?;
+        let path = stage.disks().file(&secondary.tap).display().to_string();
+        let told = |text: &str| {
+            [&path, "is overwritten with generation", "although", "started from an older copy"]
+                .iter()
+                .all(|words| text.contains(*words))
+        };
+        ensure!(status.events.iter().any(|event| told(&event.text)), "{:?}", status.events);
         Ok(())
     });
 }

@@ -32,6 +32,7 @@ const STROKES: u64 = 60;
 const PORT: u16 = 7000;
 /// How long a client waits for a machine that may not be there.
 const PATIENCE: Duration = Duration::from_secs(5);
+const HALTED: i32 = 3;
 const REFUSED: i32 = 4;
 
 #[test]
@@ -113,7 +114,7 @@ impl<'a> Year<'a> {
             }
             4 => self.end_in_order(one)?,
             5..=7 => self.protect_again()?,
-            8 if self.random.below(2) == 0 => self.start_somewhere(one, true)?,
+            8 => self.start_somewhere(one, true)?,
             _ => {
                 (self.hosts[0].powered, self.hosts[1].powered) = (true, true);
                 "whoever was off is on again"
@@ -164,7 +165,7 @@ impl<'a> Year<'a> {
     /// The operator has the VM started on a host, which may not be the right one.
     fn start_somewhere(&mut self, host: usize, force: bool) -> anyhow::Result<&'static str> {
         if self.settle()?.is_some() || !self.hosts[host].powered {
-            return self.try_what_is_wrong(host);
+            return self.try_what_is_wrong(host, force);
         }
         self.hosts[host].unit = Unit::Primary;
         if let Some(mut process) = self.hosts[host].process.take() {
@@ -175,33 +176,56 @@ impl<'a> Year<'a> {
         }
         let mut member = self.start(host, &["--force"])?;
         if self.settled_as_live(&mut member)? {
-            let told = member.status()?.events;
-            let lost: Vec<_> = told.iter().filter(|event| event.text.contains("started although")).collect();
-            println!("forced: {lost:?}");
-            self.hosts[host].process = Some(member);
-            let before = self.acknowledged;
-            let now = self.read()?;
-            // Only what it said may be lost.
-            ensure!(now >= before || !lost.is_empty(), "{now} is left of {before}, and nothing was said");
-            (self.acknowledged, self.unanswered) = (now, false);
+            self.forced(host, member)?;
         }
         Ok("the operator insists")
     }
 
-    /// While the VM is live, another primary is refused. (One that is forced is told that the first may run, where that
-    /// cannot be asked: this operator checks before insisting.)
-    fn try_what_is_wrong(&mut self, host: usize) -> anyhow::Result<&'static str> {
-        if self.settle()?.is_none_or(|live| live == host || !self.hosts[host].powered) {
+    /// A start that was forced has come to run the VM; it says what is lost.
+    fn forced(&mut self, host: usize, member: Member) -> anyhow::Result<()> {
+        let told = member.status()?.events;
+        let lost: Vec<_> = told.iter().filter(|event| event.text.contains("started although")).collect();
+        println!("forced: {lost:?}");
+        self.hosts[host].process = Some(member);
+        let before = self.acknowledged;
+        let now = self.read()?;
+        // Only what it said may be lost.
+        ensure!(now >= before || !lost.is_empty(), "{now} is left of {before}, and nothing was said");
+        (self.acknowledged, self.unanswered) = (now, false);
+        Ok(())
+    }
+
+    /// While the VM is live, another primary is refused, unless it is forced and the live side cannot be asked; then
+    /// that halts before the other begins.
+    fn try_what_is_wrong(&mut self, host: usize, force: bool) -> anyhow::Result<&'static str> {
+        let live = self.settle()?;
+        let Some(live) = live.filter(|live| *live != host && self.hosts[host].powered) else {
             return Ok("nothing");
-        }
+        };
         if let Some(mut process) = self.hosts[host].process.take() {
             process.process.kill()?;
+        }
+        if force {
+            return self.insist_on_what_is_wrong(host, live);
         }
         let mut member = self.start(host, &[])?;
         let what = "a second one to be refused, or to halt";
         let status = wait::until(what, SOON, || Ok(member.process.ended()?))?;
         ensure!(status.code() == Some(REFUSED), "{status}: {}", member.process.log());
         Ok("a second start is refused")
+    }
+
+    fn insist_on_what_is_wrong(&mut self, host: usize, live: usize) -> anyhow::Result<&'static str> {
+        let mut member = self.start(host, &["--force"])?;
+        if !self.settled_as_live(&mut member)? {
+            return Ok("a second start is not made, for all the insisting");
+        }
+        let before = self.hosts[live].process.as_mut().context("it is live")?;
+        let status = before.process.ended()?.context("two machines are live")?;
+        ensure!(status.code() == Some(HALTED), "{status}: {}", before.process.log());
+        self.hosts[host].unit = Unit::Primary;
+        self.forced(host, member)?;
+        Ok("the operator insists on a second one")
     }
 
     fn address(&self, host: usize) -> String {

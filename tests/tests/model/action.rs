@@ -40,13 +40,15 @@ pub enum Action {
     DecideUnheard(Side),
     Ignore(Side),
     Retry(Side),
+    /// The primary looks at the arbiter.
+    Look,
     Crash(Side),
     /// The side will crash after this many further effects.
     Fuse(Side, u8),
 }
 
 impl Action {
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 25] = [
         Self::Connect,
         Self::Seed,
         Self::SeedSent,
@@ -65,6 +67,7 @@ impl Action {
         Self::Ignore(Side::Secondary),
         Self::Retry(Side::Primary),
         Self::Retry(Side::Secondary),
+        Self::Look,
         Self::Crash(Side::Primary),
         Self::Crash(Side::Secondary),
         Self::Fuse(Side::Primary, 1),

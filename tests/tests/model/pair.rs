@@ -70,7 +70,7 @@ pub struct Pair {
 impl Pair {
     pub fn new(limits: Limits, arbiter_is_atomic: bool) -> Self {
         let mut effects = Vec::new();
-        let primary = Primary::create(config(), Generation(0), &mut effects);
+        let primary = Primary::create(config(), Generation(0), 0, &mut effects);
         let mut pair = Self {
             limits,
             arbiter_is_atomic,
@@ -139,6 +139,7 @@ impl Pair {
             Action::Retry(side) => {
                 self.unanswered > 0 && !self.questions.contains_key(&side) && self.arbitrates(side)
             }
+            Action::Look => primary_phase.is_some_and(|phase| phase != Phase::Halted),
             Action::Crash(side) => self.is_up(side),
             Action::Fuse(side, _) => {
                 self.is_up(side) && self.fuse.is_none() && self.fuses < self.limits.fuses
@@ -190,6 +191,7 @@ impl Pair {
             }
             Action::Retry(Side::Primary) => self.tell_primary(primary::Event::Tick, MUCH_LATER_NS),
             Action::Retry(Side::Secondary) => self.tell_secondary(secondary::Event::Tick, MUCH_LATER_NS),
+            Action::Look => self.look(),
             Action::Crash(side) => self.crash(side),
             Action::Fuse(side, effects) => {
                 self.fuses += 1;
@@ -272,6 +274,15 @@ impl Pair {
         match side {
             Side::Primary => self.tell_primary(primary::Event::Claimed { generation, outcome }, 0),
             Side::Secondary => self.tell_secondary(secondary::Event::Claimed { generation, outcome }, 0),
+        }
+    }
+
+    fn look(&mut self) {
+        let Some((generation, Side::Secondary)) = self.holders.last_key_value() else { return };
+        let event = primary::Event::ArbiterShows { generation: *generation, holder: "Secondary".into() };
+        self.tell_primary(event, 0);
+        if self.primary.as_ref().is_some_and(|core| core.phase() == primary::Phase::Halted) {
+            self.lost.insert(Side::Primary);
         }
     }
 

@@ -51,6 +51,11 @@ pub enum Input {
         generation: Generation,
         outcome: ClaimOutcome,
     },
+    /// What a look at the arbiter showed.
+    Shown {
+        generation: Generation,
+        holder: Name,
+    },
     /// The VM gets to run.
     Run,
     /// The next part of a seed is due.

@@ -14,6 +14,8 @@ use crate::network::{Arrival, Conn};
 use crate::oracle::Leave;
 use crate::shared::{Failure, Shared};
 
+/// Looks at the arbiter, per million ticks.
+const LOOKS: u64 = 50_000;
 /// Parts of a seed before its final frame.
 const SEED_PARTS: u32 = 4;
 
@@ -54,7 +56,7 @@ pub struct PrimaryIo {
 impl PrimaryIo {
     pub fn create(name: Name, clock: Clock) -> Self {
         let mut effects = Vec::new();
-        let core = Primary::create(host::core_config(), Generation(0), &mut effects);
+        let core = Primary::create(host::core_config(), Generation(0), 0, &mut effects);
         Self::new(name, clock, core, effects, Guest::at_power_on())
     }
 
@@ -103,11 +105,19 @@ impl PrimaryIo {
             Input::Tick => {
                 self.tell(Event::Tick, shared);
                 self.dial(shared);
+                self.look(shared);
             }
             Input::Run => self.run_vcpu(shared)?,
             Input::Answer { generation, outcome } => {
                 self.tell(Event::Claimed { generation, outcome }, shared);
             }
+            Input::Shown { generation, holder } if holder != self.name => {
+                if generation > self.core.generation() {
+                    shared.oracle.lost(self.name);
+                }
+                self.tell(Event::ArbiterShows { generation, holder: holder.to_string() }, shared);
+            }
+            Input::Shown { .. } => {}
             Input::Detach => self.tell(Event::Detach, shared),
             Input::SeedPart { link, part } => self.seed_part(link, part, shared),
             Input::Arrival { conn, arrival } => self.arrival(conn, arrival, shared),
@@ -322,6 +332,16 @@ impl PrimaryIo {
             self.wires.remove(0);
         }
         self.send(link, FrameKind::Hello, &self.generation.0.to_le_bytes(), shared);
+    }
+
+    /// Looks at the arbiter now and then; what it shows is heard a little later.
+    fn look(&self, shared: &mut Shared) {
+        if !shared.random.chance(LOOKS) {
+            return;
+        }
+        if let Some((generation, holder)) = shared.arbiter.latest() {
+            shared.later(self.name, 0..=100 * MS, Input::Shown { generation, holder });
+        }
     }
 
     fn arrival(&mut self, conn: Conn, arrival: Arrival, shared: &mut Shared) {

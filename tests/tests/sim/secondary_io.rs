@@ -91,7 +91,7 @@ impl SecondaryIo {
             Input::Arrival { conn, arrival } if conn == self.conn => self.arrival(arrival, shared)?,
             // A secondary is busy: others are turned away.
             Input::Arrival { conn, .. } => shared.close(conn, self.name),
-            Input::Loaded { .. } | Input::SeedPart { .. } | Input::Detach => {}
+            Input::Loaded { .. } | Input::SeedPart { .. } | Input::Shown { .. } | Input::Detach => {}
         }
         Ok(())
     }

@@ -107,7 +107,8 @@ pub struct Primary {
     #[command(flatten)]
     ft: FtOptions,
     /// Start the VM although it may run elsewhere, or although what it did elsewhere is lost by it; what that is, is
-    /// logged. Never starts what is known to run
+    /// logged. Never starts what is known to run. Where it may run, the guest starts some seconds after the claim: a side
+    /// that has it and sees the arbiter has halted by then. One that does not see the arbiter runs on: make sure
     #[arg(long, help_heading = "Fault tolerance")]
     force: bool,
     /// This is another VM than the one of that name, or of these disks, that was there before

@@ -29,6 +29,8 @@ pub struct Setup {
     pub failure_timeout_ms: u64,
     /// What else a primary is told.
     pub primary_options: Vec<String>,
+    /// What else a secondary is told.
+    pub secondary_options: Vec<String>,
 }
 
 /// Where a member runs.
@@ -71,7 +73,9 @@ impl Setup {
     /// When it ends, or does not listen in time.
     pub fn secondary(&self, name: &str, place: Place<'_>) -> anyhow::Result<(Member, String)> {
         let listen = format!("{}:{}", place.address, place.port);
-        let mut member = self.member("secondary", name, place, &["--listen", &listen])?;
+        let mut arguments = vec!["--listen", &listen];
+        arguments.extend(self.secondary_options.iter().map(String::as_str));
+        let mut member = self.member("secondary", name, place, &arguments)?;
         let address = wait::until(&format!("{name} to listen"), START_TIMEOUT, || {
             member.process.expect_alive()?;
             let output = member.process.output();

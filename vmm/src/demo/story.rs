@@ -49,6 +49,7 @@ impl<'a> Story<'a> {
             arbiter,
             failure_timeout_ms: 200,
             primary_options: Vec::new(),
+            secondary_options: Vec::new(),
         };
         Ok(Self { plan, narrator, setup })
     }

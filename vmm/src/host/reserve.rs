@@ -16,9 +16,9 @@ use std::{
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
-/// Threads put aside: watchdog, link, TAP reader and alarm of a takeover, its disks with their locks and stamps, with a claim,
-/// an announcement and a search for a new peer beside them, and two more.
-const THREADS: usize = 10 + 2 * devices::MAX_DISKS;
+/// Threads put aside: watchdog, link, TAP reader and alarm of a takeover, its disks with their locks and stamps, with a
+/// claim, an announcement, a search for a new peer and a look at the arbiter beside them, and two more.
+const THREADS: usize = 11 + 2 * devices::MAX_DISKS;
 /// Descriptors put aside: those of a claim and of files that are opened again, and as many more for whoever is quicker.
 /// What else a takeover needs is [made before](crate::link::primary::Means).
 const DESCRIPTORS: usize = 32;

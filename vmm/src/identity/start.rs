@@ -10,7 +10,8 @@
 //!  the holder is on another host, not ended, not known gone ──► refuse, unless --force
 //!  a copy is older than the last generation, or half made ────► refuse, unless --force (or --new)
 //!  the holder ended without a word, the peer is silent ───────► wait: the peer may be taking over
-//!  otherwise ─────────────────────────────────────────────────► claim the next generation
+//!  otherwise ─────────────────────────────────────────────────► claim the next generation; if somebody may still run
+//!                                                               it, wait until he has seen that, and halted
 //! ```
 
 use ftlog::{Generation, VmId};
@@ -107,6 +108,8 @@ pub struct Permission {
     pub previous: Generation,
     /// Who holds that.
     pub after: Option<String>,
+    /// Whoever holds that may still run the VM, and gets the time to see that it is not his any more.
+    pub yields: bool,
     /// What is lost or risked by this start because the operator said so.
     pub forced: Vec<String>,
 }
@@ -117,8 +120,8 @@ pub fn decide(known: &Known<'_>) -> Decision {
     if let Some(reason) = lives_elsewhere(known) {
         return Decision::Refuse(reason);
     }
-    let mut lost = Vec::new();
-    lost.extend(may_live_elsewhere(known));
+    let mut lost = Vec::from_iter(may_live_elsewhere(known));
+    let yields = !lost.is_empty();
     lost.extend(known.copies.iter().filter_map(|copy| what_a_copy_lacks(known, copy)));
     if !lost.is_empty() && !known.force {
         let remedy = if known.latest.is_none() && !may_be_new(known) {
@@ -135,6 +138,7 @@ pub fn decide(known: &Known<'_>) -> Decision {
         vm: known.latest.filter(|_| !known.new).map(|latest| latest.entry.vm),
         previous: known.latest.map_or(Generation(0), |latest| latest.entry.generation),
         after: known.latest.map(|latest| latest.entry.holder.to_string()),
+        yields,
         forced: lost,
     })
 }

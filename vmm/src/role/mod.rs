@@ -161,6 +161,12 @@ pub struct Config {
     pub held_bytes: u64,
 }
 
+/// How often a side that has the VM looks at the arbiter, in ns: whether somebody was told to start it elsewhere.
+pub const LOOK_NS: u64 = 1_000_000_000;
+/// How long one who starts a VM that may still run elsewhere waits with it once the generation is his, in ns: enough
+/// looks for a live side that can see the arbiter to have halted, also when one of them comes late.
+pub const YIELD_NS: u64 = 5 * LOOK_NS;
+
 /// The longest silence between two signs of life, in ns.
 pub(crate) const MAX_HEARTBEAT_NS: u64 = 50_000_000;
 

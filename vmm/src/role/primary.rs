@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!  Starting ─ claim g+1: won ─► Unprotected ◄──────────────── claim g+1: won ────────┐
-//!     │                          │      ▲                                            │
+//!     │  │                       ▲│     ▲                                            │
+//!     │  └ won ► Yielding ─ time ┘│     │                                            │
 //!     │                     Ready│      │lost before SeedDone                        │
 //!     │                          ▼      │                                            │
 //!     │                        Seeding ─┘                                            │
@@ -15,6 +16,7 @@
 //!     │                      Detaching ────────────── lost ───────────────┘          │
 //!     │                          └───────────────────────────────────────────────────┤
 //!     └─────────────────────────────────── claim lost ───────────────► Halted ◄──────┘
+//!                 anywhere: the arbiter shows a later generation as another's ──┘
 //! ```
 //!
 //! The *armed rule*: from the moment before SeedDone is handed to the channel the secondary may hold a whole state
@@ -42,6 +44,9 @@ pub struct Primary {
     config: Config,
     phase: Phase,
     generation: Generation,
+    /// How long others get to see that the first generation is ours, in ns, and until when.
+    yield_ns: u64,
+    yields_until_ns: u64,
     session: Option<Session>,
     last_link: Option<Link>,
     arbitration: Option<Arbitration>,
@@ -54,14 +59,15 @@ pub struct Primary {
 
 impl Primary {
     /// A primary for a VM that starts, whose last generation was `previous` (0 for a new one). It asks for the next;
-    /// the VM may run once it has it.
+    /// the VM may run once it has had it for `yield_ns`.
     #[must_use]
-    pub fn create(config: Config, previous: Generation, effects: &mut Vec<Effect>) -> Self {
+    pub fn create(config: Config, previous: Generation, yield_ns: u64, effects: &mut Vec<Effect>) -> Self {
         let first = previous.next();
         effects.push(Effect::Claim { generation: first });
         let mut primary = Self::new(config, Phase::Starting, previous);
         primary.arbitration = Some(Arbitration::new(first));
         primary.pace = Pace::Stopped;
+        primary.yield_ns = yield_ns;
         primary
     }
 
@@ -82,6 +88,8 @@ impl Primary {
             config,
             phase,
             generation,
+            yield_ns: 0,
+            yields_until_ns: 0,
             session: None,
             last_link: None,
             arbitration: None,
@@ -101,6 +109,7 @@ impl Primary {
         match event {
             Event::Tick => self.tick(now_ns, effects),
             Event::Claimed { generation, outcome } => self.claimed(generation, outcome, now_ns, effects),
+            Event::ArbiterShows { generation, holder } => self.shown(generation, holder, effects),
             Event::Peer { link, event: PeerEvent::Ready { window_bytes } } => {
                 self.peer_ready(link, window_bytes, now_ns, effects);
             }
@@ -175,6 +184,9 @@ impl Primary {
             && arbitration.ask_again(now_ns)
         {
             effects.push(Effect::Claim { generation: arbitration.generation() });
+        }
+        if self.phase == Phase::Yielding && now_ns >= self.yields_until_ns {
+            self.enter(now_ns, effects);
         }
         let Some(session) = &mut self.session else { return };
         if let Some(silent_ns) = session.detector.look(now_ns) {
@@ -329,8 +341,18 @@ impl Primary {
             ClaimOutcome::Unavailable { .. } if sabotage::disabled(Check::Unavailable) => {
                 self.won(generation, now_ns, effects);
             }
-            ClaimOutcome::Lost { holder } => self.halt(generation, holder, effects),
+            ClaimOutcome::Lost { holder } => {
+                self.halt(HaltReason::ClaimLost { generation, holder }, effects);
+            }
             ClaimOutcome::Unavailable { .. } => arbitration.unavailable(now_ns),
+        }
+    }
+
+    /// Whatever this side does now, protected or claiming: the next generation is not to be had any more.
+    fn shown(&mut self, generation: Generation, holder: String, effects: &mut Vec<Effect>) {
+        let ours = self.generation;
+        if generation > ours {
+            self.halt(HaltReason::Overtaken { generation, holder, ours }, effects);
         }
     }
 
@@ -339,6 +361,17 @@ impl Primary {
         assert!(generation == self.generation.next(), "won {generation} while at {}", self.generation);
         self.arbitration = None;
         self.generation = generation;
+        if self.phase == Phase::Starting && self.yield_ns > 0 {
+            self.phase = Phase::Yielding;
+            self.yields_until_ns = now_ns.saturating_add(self.yield_ns);
+            return;
+        }
+        self.enter(now_ns, effects);
+    }
+
+    /// This side goes on alone in its generation.
+    fn enter(&mut self, now_ns: u64, effects: &mut Vec<Effect>) {
+        let generation = self.generation;
         self.phase = Phase::Unprotected;
         if let Some(recovery) = &mut self.recovery {
             recovery.won_ns.get_or_insert(now_ns);
@@ -353,10 +386,10 @@ impl Primary {
         self.report_detached(effects);
     }
 
-    fn halt(&mut self, generation: Generation, holder: String, effects: &mut Vec<Effect>) {
+    fn halt(&mut self, reason: HaltReason, effects: &mut Vec<Effect>) {
         self.arbitration = None;
         self.phase = Phase::Halted;
-        effects.push(Effect::Halt { reason: HaltReason::ClaimLost { generation, holder } });
+        effects.push(Effect::Halt { reason });
         if let Some(session) = self.session.take() {
             effects.push(Effect::DropPeer { link: session.link, reason: LossReason::Detached });
         }
@@ -364,7 +397,7 @@ impl Primary {
 
     fn set_pace(&mut self, now_ns: u64, effects: &mut Vec<Effect>) {
         let wanted = match self.phase {
-            Phase::Starting | Phase::Halted => Pace::Stopped,
+            Phase::Starting | Phase::Yielding | Phase::Halted => Pace::Stopped,
             Phase::Unprotected => Pace::Full,
             Phase::Seeding | Phase::Protected | Phase::Detaching | Phase::Arbitrating => {
                 let mut load = self.session.as_ref().map_or_else(

@@ -94,6 +94,7 @@ fn measure(plan: Plan) -> anyhow::Result<Report> {
         arbiter,
         failure_timeout_ms: 200,
         primary_options: Vec::new(),
+        secondary_options: Vec::new(),
     };
     let report = measure_all(plan, host, &setup, &ack_peer);
     if report.is_err() {

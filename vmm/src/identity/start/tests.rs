@@ -74,6 +74,11 @@ impl Scene {
             Decision::Start(permission) => {
                 assert_eq!((permission.previous, permission.vm), (Generation(previous), vm));
                 assert_eq!(permission.after.is_some(), previous > 0);
+                let may_live = permission.forced.iter().any(|lost| lost.contains("may still run it"));
+                assert_eq!(
+                    permission.yields, may_live,
+                    "who may be live gets time, and nobody waits for nobody"
+                );
                 permission.forced
             }
             other => panic!("{other:?}"),

@@ -1,7 +1,7 @@
 //! What the other threads of this process say.
 
 use devices::Output;
-use ftlog::FrameKind;
+use ftlog::{FrameKind, Generation};
 
 use super::{
     effects,
@@ -12,7 +12,10 @@ use crate::{
     arbiter::ClaimOutcome,
     commit::Held,
     host::clock::monotonic_ns,
-    role::primary::{Event, PeerEvent, Phase},
+    role::{
+        YIELD_NS,
+        primary::{Event, PeerEvent, Phase},
+    },
 };
 
 /// Letters taken between two looks at the connection.
@@ -46,19 +49,29 @@ impl LinkThread {
 
     fn read(&mut self, letter: Message) {
         match letter {
-            Message::Claimed(generation, outcome) => {
-                let waits = matches!(outcome, ClaimOutcome::Unavailable { .. });
-                match self.core.phase() {
-                    Phase::Starting if !waits => {}
-                    Phase::Starting | Phase::Arbitrating => {
-                        self.site.board.notice_once(format!("arbiter, generation {generation}: {outcome}"));
-                    }
-                    _ => {}
-                }
-                self.tell(Event::Claimed { generation, outcome });
-            }
+            Message::Claimed(generation, outcome) => self.claimed(generation, outcome),
+            Message::Looked(generation, shown) => self.looked(generation, shown),
             Message::Connected(result) => self.connected(*result),
             Message::Command(pending) => self.command(pending),
+        }
+    }
+
+    fn claimed(&mut self, generation: Generation, outcome: ClaimOutcome) {
+        let waits = matches!(outcome, ClaimOutcome::Unavailable { .. });
+        match self.core.phase() {
+            Phase::Starting if !waits => {}
+            Phase::Starting | Phase::Arbitrating => {
+                self.site.board.notice_once(format!("arbiter, generation {generation}: {outcome}"));
+            }
+            _ => {}
+        }
+        self.tell(Event::Claimed { generation, outcome });
+        if self.core.phase() == Phase::Yielding {
+            let seconds = YIELD_NS / 1_000_000_000;
+            self.site.board.notice(format!(
+                "generation {generation} is this side's; the guest starts in {seconds} s, when a side that still runs \
+                 the VM and sees the arbiter has halted"
+            ));
         }
     }
 

@@ -4,7 +4,12 @@ use devices::Output;
 use ftlog::{FrameKind, Generation, Position, Welcome};
 use replay::{Batch, RegisterFile};
 
-use crate::{arbiter::ClaimOutcome, control::Pending, link::connection::Connection, role::primary::Link};
+use crate::{
+    arbiter::{ArbiterError, ClaimOutcome, Latest},
+    control::Pending,
+    link::connection::Connection,
+    role::primary::Link,
+};
 
 /// What the vCPU thread says. It is not heard while the connection takes nothing more, and then has to wait.
 pub enum FromVcpu {
@@ -26,6 +31,8 @@ pub enum FromVcpu {
 pub enum Message {
     /// The arbiter answered.
     Claimed(Generation, ClaimOutcome),
+    /// What the arbiter showed to one who looked while this generation was the last that this side held.
+    Looked(Generation, Result<Option<Latest>, ArbiterError>),
     /// An attempt to reach the peer ended.
     Connected(Box<anyhow::Result<(Connection, Welcome)>>),
     /// The operator wants something.

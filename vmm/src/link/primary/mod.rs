@@ -15,6 +15,7 @@ mod status;
 mod streaming;
 mod thread;
 mod vcpu;
+mod watch;
 mod writes;
 
 use std::{sync::Arc, time::Duration};
@@ -175,7 +176,7 @@ pub fn run(
     let mut witness = Recorded::new(identity, vcpu_mailbox, orders, site.outlets.disks.clone(), from);
     // Until the arbiter has said that this side may, the guest does not run.
     let ended = witness.obey(machine).and_then(|()| {
-        if starts {
+        if starts && !site.stop.is_thrown() {
             site.outlets.announce(net);
         }
         live::run(machine, &input, &mut witness)

@@ -74,7 +74,7 @@ impl LinkThread {
 
 fn state_of(phase: Phase) -> State {
     match phase {
-        Phase::Starting => State::Starting,
+        Phase::Starting | Phase::Yielding => State::Starting,
         Phase::Unprotected => State::Unprotected,
         Phase::Seeding => State::Seeding,
         Phase::Protected => State::Protected,

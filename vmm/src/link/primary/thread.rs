@@ -15,6 +15,7 @@ use super::{
     orders::Orders,
     resync::Resync,
     streaming::{RegisterRing, Stream},
+    watch::Watch,
     writes::Lease,
 };
 use crate::{
@@ -27,7 +28,10 @@ use crate::{
         rate::Rate,
     },
     machine::Tally,
-    role::primary::{Event, PeerEvent, Phase, Primary},
+    role::{
+        YIELD_NS,
+        primary::{Event, PeerEvent, Phase, Primary},
+    },
 };
 
 /// Above this much unsent the thread takes no more from the vCPU thread, which then waits.
@@ -80,6 +84,7 @@ pub struct LinkThread {
     /// While the secondary's disks are made equal to ours.
     pub(super) resync: Option<Resync>,
     pub(super) connector: Connector,
+    pub(super) watch: Watch,
     pub(super) orders: Arc<Orders>,
     pub(super) mailbox: Mailbox<Message>,
     pub(super) letters: Letters<Message>,
@@ -132,7 +137,8 @@ impl LinkThread {
         let config = site.config.clone();
         let (core, predecessor, awaiting_first_output) = match origin {
             Origin::Started(permission) => {
-                (Primary::create(config, permission.previous, &mut first), permission.after, None)
+                let yield_ns = if permission.yields { YIELD_NS } else { 0 };
+                (Primary::create(config, permission.previous, yield_ns, &mut first), permission.after, None)
             }
             Origin::TookOver { generation, live_ns } => {
                 let core = Primary::after_takeover(config, generation, &mut first);
@@ -155,6 +161,7 @@ impl LinkThread {
             stream: None,
             resync: None,
             connector: Connector::new(peer),
+            watch: Watch::default(),
             orders,
             mailbox,
             letters,
@@ -208,6 +215,7 @@ impl LinkThread {
             }
             self.tell(Event::Tick);
             self.watch_network();
+            self.watch_arbiter();
             self.renew_lease();
             self.seek_peer();
             self.flush();

@@ -26,6 +26,13 @@ pub enum Event {
         /// The answer.
         outcome: ClaimOutcome,
     },
+    /// The arbiter shows that this generation is somebody else's.
+    ArbiterShows {
+        /// The generation.
+        generation: Generation,
+        /// Who has it.
+        holder: String,
+    },
     /// Something about the connection `link`.
     Peer {
         /// The connection.
@@ -161,6 +168,16 @@ pub enum HaltReason {
         /// Who has it.
         holder: String,
     },
+    /// The VM was started elsewhere although it ran here.
+    #[error("{holder} has started the VM as generation {generation}, while this side had it as {ours}")]
+    Overtaken {
+        /// The generation that the arbiter shows.
+        generation: Generation,
+        /// Who has it.
+        holder: String,
+        /// The last generation that this side held.
+        ours: Generation,
+    },
 }
 
 /// Where a primary is.
@@ -169,6 +186,8 @@ pub enum HaltReason {
 pub enum Phase {
     /// Claims the first generation; the VM has not run.
     Starting,
+    /// Holds its first generation, and gives whoever may still run the VM the time to see that; the VM has not run.
+    Yielding,
     /// Runs without a secondary, the gate open.
     Unprotected,
     /// A secondary is being seeded.
@@ -187,6 +206,7 @@ impl fmt::Display for Phase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Starting => "starting",
+            Self::Yielding => "yielding",
             Self::Unprotected => "unprotected",
             Self::Seeding => "seeding",
             Self::Protected => "protected",

@@ -1,4 +1,5 @@
 use super::*;
+use crate::role::YIELD_NS;
 
 const MS: u64 = 1_000_000;
 const WINDOW_BYTES: u64 = 1000;
@@ -12,7 +13,7 @@ struct Bench {
 impl Bench {
     fn unprotected() -> Self {
         let mut effects = Vec::new();
-        let core = Primary::create(config(), Generation(0), &mut effects);
+        let core = Primary::create(config(), Generation(0), 0, &mut effects);
         assert_eq!(effects, [Effect::Claim { generation: Generation(1) }]);
         let mut bench = Self { core, now_ns: 0 };
         assert_eq!(
@@ -56,6 +57,10 @@ impl Bench {
 
     fn claimed(&mut self, generation: u64, outcome: ClaimOutcome) -> Vec<Effect> {
         self.tell(Event::Claimed { generation: Generation(generation), outcome })
+    }
+
+    fn shows(&mut self, generation: u64) -> Vec<Effect> {
+        self.tell(Event::ArbiterShows { generation: Generation(generation), holder: "the other".into() })
     }
 
     fn append(&mut self, through: u64, bytes: u64) -> Vec<Effect> {
@@ -200,6 +205,64 @@ fn halts_for_good_when_the_other_has_won() {
     assert_eq!(bench.claimed(2, ClaimOutcome::Won), []);
     assert_eq!(bench.peer(2, PeerEvent::Ready { window_bytes: WINDOW_BYTES }), []);
     assert_eq!(bench.core.phase(), Phase::Halted);
+}
+
+/// Alone, seeding, protected, while it detaches and while it asks: who is told that the VM was started elsewhere
+/// says nothing more.
+#[test]
+fn halts_wherever_it_is_when_the_vm_was_started_elsewhere() {
+    type Stage = fn() -> Bench;
+    let stages: [(Phase, Stage); 5] = [
+        (Phase::Unprotected, Bench::unprotected),
+        (Phase::Seeding, || {
+            let mut bench = Bench::unprotected();
+            bench.arm(1);
+            bench
+        }),
+        (Phase::Protected, Bench::protected),
+        (Phase::Detaching, || {
+            let mut bench = Bench::protected();
+            bench.tell(Event::Detach);
+            bench
+        }),
+        (Phase::Arbitrating, || {
+            let mut bench = Bench::protected();
+            bench.peer(1, PeerEvent::Lost(LossReason::Closed));
+            bench
+        }),
+    ];
+    for (phase, stage) in stages {
+        let mut bench = stage();
+        assert_eq!(bench.core.phase(), phase);
+        assert_eq!(bench.shows(1), [], "its own generation, and those before, are no news");
+        let (generation, holder, ours) = (Generation(2), "the other".to_owned(), Generation(1));
+        let reason = HaltReason::Overtaken { generation, holder, ours };
+        let effects = bench.shows(2);
+        assert_eq!(effects[0], Effect::Halt { reason }, "{phase}: before anything else");
+        assert_eq!(effects.last(), Some(&Effect::SetPace(Pace::Stopped)));
+        assert_eq!(bench.core.phase(), Phase::Halted);
+        assert_eq!(bench.claimed(2, ClaimOutcome::Won), [], "nothing brings it back");
+        assert_eq!(bench.append(200, 1), []);
+    }
+}
+
+#[test]
+fn whoever_may_still_run_the_vm_gets_time_to_see_that_it_is_not_his() {
+    let mut effects = Vec::new();
+    let core = Primary::create(config(), Generation(4), YIELD_NS, &mut effects);
+    let mut bench = Bench { core, now_ns: 7 * MS };
+    assert_eq!(bench.claimed(5, ClaimOutcome::Won), []);
+    assert_eq!((bench.core.phase(), bench.core.generation()), (Phase::Yielding, Generation(5)));
+    bench.now_ns += YIELD_NS - 1;
+    let dropped = bench.peer(1, PeerEvent::Ready { window_bytes: WINDOW_BYTES });
+    assert!(matches!(bench.drop_reason(&dropped), LossReason::Unwanted));
+    assert_eq!(bench.tell(Event::Tick), [], "not yet");
+    let mut overtaken = Bench { core: bench.core.clone(), now_ns: bench.now_ns };
+    assert!(matches!(overtaken.shows(6)[..], [Effect::Halt { .. }]), "it never ran");
+    bench.now_ns += 1;
+    let enters = Effect::EnterGeneration { generation: Generation(5) };
+    assert_eq!(bench.tell(Event::Tick), [enters, Effect::OpenGate, Effect::SetPace(Pace::Full)]);
+    assert_eq!(bench.tell(Event::Tick), [], "once");
 }
 
 #[test]
