@@ -12,11 +12,11 @@ use ftvmm::demo::{
 };
 use ftvmm_tests::{
     disks,
-    stage::{self, PATIENCE, Pair, Stage, guest},
+    stage::{self, PATIENCE, Pair, guest},
 };
 use rustix::process::Signal;
 
-use super::{SOON, TIMEOUT_MS, wait_alone};
+use super::{SOON, TIMEOUT_MS, ftvmm, wait_alone};
 
 /// Long enough to be caught while it is made equal.
 const BYTES: u64 = 64 << 20;
@@ -55,14 +55,6 @@ fn an_older_copy_neither_starts_nor_overwrites_a_newer_one() {
         ensure!(fs::read(stage.disks().file(&secondary.tap))? == newer, "the newer copy was touched");
         Ok(())
     });
-}
-
-/// What `ftvmm` says with these arguments, and its exit status.
-fn ftvmm(stage: &Stage, arguments: &[&str]) -> anyhow::Result<(Option<i32>, String)> {
-    let output = stage.ftvmm(arguments)?;
-    let said =
-        [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).concat();
-    Ok((output.status.code(), said))
 }
 
 /// Both hosts lose power while the secondary's copy is made equal, twice in a row.
