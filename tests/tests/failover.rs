@@ -40,6 +40,8 @@ mod lag;
 mod network;
 #[path = "failover/outlets.rs"]
 mod outlets;
+#[path = "failover/panics.rs"]
+mod panics;
 #[path = "failover/partition.rs"]
 mod partition;
 #[path = "failover/pauses.rs"]
