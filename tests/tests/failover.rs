@@ -12,6 +12,8 @@ mod demo;
 mod disks;
 #[path = "failover/disks_broken.rs"]
 mod disks_broken;
+#[path = "failover/disks_devices.rs"]
+mod disks_devices;
 #[path = "failover/disks_fence.rs"]
 mod disks_fence;
 #[path = "failover/disks_killed.rs"]

@@ -2,6 +2,7 @@
 
 use std::{
     collections::VecDeque,
+    fs::File,
     io, mem,
     sync::{
         Arc,
@@ -68,6 +69,7 @@ impl Engine {
             mode: backing.shape.mode,
             bytes: backing.bytes(),
             ring: Ring::new(backing.file)?,
+            _behind: backing.behind,
             letters,
             surroundings,
             waiting: VecDeque::new(),
@@ -108,6 +110,8 @@ struct Worker {
     mode: DiskMode,
     bytes: u64,
     ring: Ring,
+    /// Locked as long as the ring may write.
+    _behind: Option<File>,
     letters: Letters<Letter>,
     surroundings: Surroundings,
     /// In the order in which they came; those that could start have.
