@@ -39,7 +39,7 @@ pub fn read(disk: &Path) -> anyhow::Result<BTreeMap<String, Record>> {
 }
 
 fn parse(number: u64, sector: &[u8]) -> anyhow::Result<Option<(String, Record)>> {
-    if sector.iter().all(|byte| *byte == 0) {
+    if *sector == [0; RECORD_BYTES] {
         return Ok(None);
     }
     ensure!(sector.len() == RECORD_BYTES, "only {} bytes", sector.len());

@@ -4,10 +4,11 @@
 //! in it, [`hosts`] one with two hosts that can be cut off from each other, [`linearizability`] judges what clients
 //! saw, [`survivor`] tells which side goes on, [`outlets`] breaks
 //! what a process writes to, [`rows`] are clients of a database, [`disks`] makes disks and [`ledger`]
-//! looks at what is on them, [`record`] makes recordings and takes their logs apart, [`lab`] gives a test two machines of
+//! looks at what is on them, [`elf`] makes guests of a few bytes, [`record`] makes recordings and takes their logs apart, [`lab`] gives a test two machines of
 //! which one can lose power.
 
 pub mod disks;
+pub mod elf;
 pub mod harness;
 pub mod hosts;
 pub mod lab;

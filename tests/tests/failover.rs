@@ -14,8 +14,12 @@ mod disks;
 mod disks_absence;
 #[path = "failover/disks_broken.rs"]
 mod disks_broken;
+#[path = "failover/disks_devices.rs"]
+mod disks_devices;
 #[path = "failover/disks_fence.rs"]
 mod disks_fence;
+#[path = "failover/disks_killed.rs"]
+mod disks_killed;
 #[path = "failover/disks_refused.rs"]
 mod disks_refused;
 #[path = "failover/disks_resync.rs"]
@@ -42,6 +46,8 @@ mod lag;
 mod network;
 #[path = "failover/outlets.rs"]
 mod outlets;
+#[path = "failover/panics.rs"]
+mod panics;
 #[path = "failover/partition.rs"]
 mod partition;
 #[path = "failover/pauses.rs"]
@@ -59,6 +65,7 @@ use ftvmm::{
     control::{Role, State},
     demo::{client::Reply, net, pair::Member, wait},
 };
+use ftvmm_tests::stage::Stage;
 
 /// Silence that counts as a loss in these tests, ms: long enough for a machine with other things to do.
 const TIMEOUT_MS: u64 = 1000;
@@ -92,4 +99,12 @@ fn wait_alone(member: &mut Member) -> anyhow::Result<()> {
 /// Frames that this member's guest has emitted, where all TAP devices are in the test's own network.
 fn frames(member: &Member) -> anyhow::Result<u64> {
     net::frames_emitted(None, &member.tap)
+}
+
+/// What `ftvmm` says with these arguments, and its exit status.
+fn ftvmm(stage: &Stage, arguments: &[&str]) -> anyhow::Result<(Option<i32>, String)> {
+    let output = stage.ftvmm(arguments)?;
+    let said =
+        [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).concat();
+    Ok((output.status.code(), said))
 }

@@ -11,8 +11,6 @@ mod cpu;
 mod disk;
 #[path = "kvm/drive.rs"]
 mod drive;
-#[path = "kvm/elf.rs"]
-mod elf;
 #[path = "kvm/entries.rs"]
 mod entries;
 #[path = "kvm/options.rs"]

@@ -1,9 +1,9 @@
 //! What is known of a copy of a disk outlives every process: an older copy never overwrites a newer one, and a mixture
 //! is never started from.
 
-use std::{fs, path::Path, process::Command};
+use std::fs;
 
-use anyhow::{Context, ensure};
+use anyhow::ensure;
 use ftlog::DiskMode;
 use ftvmm::demo::{
     client::{Action, Connection, Reply},
@@ -12,11 +12,11 @@ use ftvmm::demo::{
 };
 use ftvmm_tests::{
     disks,
-    stage::{self, PATIENCE, Pair, Stage, guest},
+    stage::{self, PATIENCE, Pair, guest},
 };
 use rustix::process::Signal;
 
-use super::{SOON, TIMEOUT_MS, wait_alone};
+use super::{SOON, TIMEOUT_MS, ftvmm, wait_alone};
 
 /// Long enough to be caught while it is made equal.
 const BYTES: u64 = 64 << 20;
@@ -73,14 +73,6 @@ fn an_older_copy_neither_starts_nor_overwrites_a_newer_one() {
         ensure!(status.events.iter().any(|event| told(&event.text)), "{:?}", status.events);
         Ok(())
     });
-}
-
-/// What `ftvmm` says with these arguments, and its exit status.
-fn ftvmm(stage: &Stage, arguments: &[&str]) -> anyhow::Result<(Option<i32>, String)> {
-    let output = stage.ftvmm(arguments)?;
-    let said =
-        [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).concat();
-    Ok((output.status.code(), said))
 }
 
 /// Both hosts lose power while the secondary's copy is made equal, twice in a row.
@@ -165,73 +157,6 @@ fn a_shared_disk_that_is_another_file_is_refused() {
                 .as_ref()
                 .is_some_and(|loss| loss.contains("other.disk") && loss.contains("stamp"))
         })?;
-        Ok(())
-    });
-}
-
-/// A loop device of the test's, which is gone with it.
-struct Loop(String);
-
-impl Loop {
-    fn over(file: &Path) -> anyhow::Result<Self> {
-        let output = Command::new("losetup").args(["--find", "--show"]).arg(file).output()?;
-        let said = String::from_utf8_lossy(&output.stderr);
-        ensure!(output.status.success(), "losetup: {said}");
-        Ok(Self(String::from_utf8(output.stdout)?.trim().to_owned()))
-    }
-}
-
-impl Drop for Loop {
-    fn drop(&mut self) {
-        let _ = Command::new("losetup").arg("--detach").arg(&self.0).status();
-    }
-}
-
-fn run(program: &str, arguments: &[&str]) -> anyhow::Result<()> {
-    let output =
-        Command::new(program).args(arguments).output().with_context(|| format!("cannot run {program}"))?;
-    ensure!(output.status.success(), "{program} {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-    Ok(())
-}
-
-/// Whoever wants it, and whatever for: alone, as a primary's disk or as a secondary's copy.
-#[test]
-fn a_device_that_the_host_uses_is_refused() {
-    stage::play(TIMEOUT_MS, |stage| {
-        let small = disks::SmallFileSystem::enter(&stage.directory().join("small"), 16 << 10)?;
-        let (image, mount) = (stage.directory().join("small/fs.img"), stage.directory().join("mount"));
-        disks::create_empty(&image, 8 << 20)?;
-        fs::create_dir(&mount)?;
-        let device = Loop::over(&image)?;
-        run("mkfs.ext4", &["-q", &device.0])?;
-        let target = mount.to_str().context("the path is no text")?;
-        run("mount", &[&device.0, target])?;
-        let refused = |path: &str, words: &[&str]| -> anyhow::Result<()> {
-            let disk = format!("path={path}");
-            let arbiter = format!("file:{}", stage.setup.arbiter.display());
-            let pair = ["--arbiter", &arbiter];
-            for arguments in [
-                [&["run", "--disk", &disk][..], &[]].concat(),
-                [&["run", "--disk", &format!("{disk},readonly")][..], &[]].concat(),
-                [&["primary", "--disk", &disk, "--peer", "127.0.0.1:1"][..], &pair].concat(),
-                [&["secondary", "--disk", &disk, "--listen", "127.0.0.1:0"][..], &pair].concat(),
-            ] {
-                let (code, said) = ftvmm(stage, &arguments)?;
-                ensure!(
-                    code == Some(3) && words.iter().all(|word| said.contains(word)),
-                    "{arguments:?}: {said}"
-                );
-            }
-            Ok(())
-        };
-        let mounted = refused(&device.0, &["used by the host", &device.0]);
-        let unmounted = run("umount", &[target]);
-        mounted?;
-        unmounted?;
-        let file = image.display().to_string();
-        refused(&file, &["used by the host", &device.0["/dev/".len()..]])?;
-        run("e2fsck", &["-fn", &device.0])?;
-        drop((device, small));
         Ok(())
     });
 }

@@ -2,9 +2,9 @@
 
 use std::process::Command;
 
-use ftvmm_tests::harness;
+use ftvmm_tests::{elf::Guest, harness};
 
-use super::{drive, elf::Guest};
+use super::drive;
 
 /// What stops a guest of this code, in this process and as `ftvmm run` says it.
 fn stopped_by(code: &[u8]) -> Option<String> {

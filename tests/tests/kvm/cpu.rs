@@ -1,13 +1,13 @@
 //! The processor that a guest sees.
 
 use ftvmm::kvm::Host;
-use ftvmm_tests::harness;
+use ftvmm_tests::{
+    elf::{GENERAL_PROTECTION, Guest, INVALID_OPCODE},
+    harness,
+};
 use vm_memory::{Bytes, GuestAddress};
 
-use super::{
-    drive,
-    elf::{GENERAL_PROTECTION, Guest, INVALID_OPCODE},
-};
+use super::drive;
 
 /// Where the guest leaves what it found.
 const RESULT: u32 = 0x20_0000;

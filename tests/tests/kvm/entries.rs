@@ -6,9 +6,9 @@ use ftvmm::{
     machine::{EntryClock, Machine, Reached},
     memory::{Doorbell, Memory},
 };
-use ftvmm_tests::harness;
+use ftvmm_tests::{elf::Guest, harness};
 
-use super::{drive, elf::Guest};
+use super::drive;
 
 /// `xor eax, eax; mov ebx, 0xcffff000; mov dx, 0x550`: the count, the page, the port.
 const START: [u8; 11] = [0x31, 0xc0, 0xbb, 0x00, 0xf0, 0xff, 0xcf, 0x66, 0xba, 0x50, 0x05];

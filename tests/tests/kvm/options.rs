@@ -7,9 +7,10 @@ use ftvmm::{
     demo::{process::Process, wait},
     memory::{MAX_MIB, MIN_MIB},
 };
-use ftvmm_tests::harness;
-
-use super::elf::{ENTRY, Guest, elf, elf_of_32_bits, power_off};
+use ftvmm_tests::{
+    elf::{ENTRY, Guest, elf, elf_of_32_bits, power_off},
+    harness,
+};
 
 /// Exit status and standard error of `ftvmm run`.
 fn run(options: &[&str]) -> (Option<i32>, String) {

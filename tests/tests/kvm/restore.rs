@@ -2,10 +2,12 @@
 
 use ftlog::Event;
 use ftvmm::machine::Machine;
-use ftvmm_tests::harness;
+use ftvmm_tests::{
+    elf::{Guest, power_off},
+    harness,
+};
 
 use super::drive::{Seen, after, boot, boot_with, copy, run, step, step_as};
-use super::elf::{Guest, power_off};
 
 /// Runs a guest to its end, once undisturbed and once with a copy made at every `stride`th sync point: the copies go
 /// on from there with the same input, and all of them end in the same state.

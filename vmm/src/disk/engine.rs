@@ -2,6 +2,7 @@
 
 use std::{
     collections::VecDeque,
+    fs::File,
     io, mem,
     sync::{
         Arc,
@@ -95,6 +96,7 @@ impl Engine {
             mode: backing.shape.mode,
             bytes: backing.bytes(),
             ring: Ring::new(io, backing.file),
+            _behind: backing.behind,
             letters,
             surroundings,
             waiting: VecDeque::new(),
@@ -142,6 +144,8 @@ struct Worker {
     mode: DiskMode,
     bytes: u64,
     ring: Ring,
+    /// Locked as long as the ring may write.
+    _behind: Option<File>,
     letters: Letters<Letter>,
     surroundings: Surroundings,
     /// In the order in which they came; those that could start have.

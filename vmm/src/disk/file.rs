@@ -55,9 +55,10 @@ pub enum DiskError {
         /// The file.
         path: PathBuf,
     },
-    /// The host uses the block device.
+    /// The host uses the block device, or somebody else has it exclusively.
     #[error(
-        "the disk {} is used by the host: it, or a part of it, is mounted, swap, or part of another device (see lsblk)",
+        "the disk {} is used by the host or by another VM: it, or a part of it, is mounted, swap, part of another device \
+         (see lsblk), or open in another process (see fuser)",
         path.display()
     )]
     Mounted {
@@ -122,8 +123,8 @@ pub struct Backing {
     pub path: PathBuf,
     /// What the guest and the other side see of it.
     pub shape: DiskShape,
-    /// The file behind a loop device, locked like it.
-    _behind: Option<File>,
+    /// The file behind a loop device, locked like it as long as this is open.
+    pub behind: Option<File>,
 }
 
 impl Backing {
@@ -143,7 +144,7 @@ impl Backing {
         if let Some(behind) = &behind {
             lock::lock(behind, path, shape, usage)?;
         }
-        Ok(Self { file, path: path.clone(), shape, _behind: behind })
+        Ok(Self { file, path: path.clone(), shape, behind })
     }
 
     /// The same file, opened anew: a network file system compares what it has cached only then. It is not looked for by
