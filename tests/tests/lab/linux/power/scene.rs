@@ -87,14 +87,22 @@ impl<'a> Scene<'a> {
             "{at:6.1} s of load, {since:.2} s protected: {outcome}; both services answer; {checked}"
         ))?;
         let begun = Instant::now();
-        self.protect(blow)?;
+        let asked = self.protect(blow)?;
         clients.await_answers(3)?;
-        let live = self.host(true).name();
+        let (live, took) = (self.host(true).name(), begun.elapsed().as_secs_f64());
+        let seconds = asked.elapsed().as_secs_f64();
+        let compared = self.compared()?;
         journal.line(&format!(
-            "         protected again on host {live} after {:.1} s",
-            begun.elapsed().as_secs_f64()
+            "         protected again on host {live} after {took:.1} s, {seconds:.1} s after the other host was there{compared}"
         ))?;
         Ok(moment)
+    }
+
+    /// What the live side says of its replicated disk, to people.
+    fn compared(&self) -> anyhow::Result<String> {
+        let status = self.primary.status(self.host(true))?;
+        let told = status.events.iter().rev().find(|event| event.text.starts_with("disk 0: "));
+        Ok(told.map_or_else(String::new, |event| format!("; {}", event.text)))
     }
 
     /// What both members say of themselves.
@@ -154,14 +162,15 @@ impl<'a> Scene<'a> {
         survivor::primary_goes_on(of_primary, &self.secondary.status(self.host(false))?)
     }
 
-    /// Gives the live side a secondary again, on the other host.
-    fn protect(&mut self, blow: Blow) -> anyhow::Result<()> {
+    /// Gives the live side a secondary again, on the other host; says since when that was there.
+    fn protect(&mut self, blow: Blow) -> anyhow::Result<Instant> {
         if blow == Blow::Network {
             self.lab.network.mend_ft()?;
         }
         // A secondary that lost the claim listens again, and its primary keeps looking for it.
         let listens = blow == Blow::Network
             && self.secondary.status(self.host(false)).is_ok_and(|it| it.role == Role::Secondary);
+        let mut asked = Instant::now();
         if !listens {
             if blow == Blow::Network {
                 self.secondary.running.kill();
@@ -173,11 +182,12 @@ impl<'a> Scene<'a> {
             let name = format!("member-{}", self.members);
             let (secondary, address) = self.setup.secondary(self.host(false), &name)?;
             self.secondary = secondary;
+            asked = Instant::now();
             self.primary.ask(self.host(true), &format!("protect --to {address}"))?;
         }
         self.primary.wait_protected(self.host(true))?;
         self.protected_at = Instant::now();
-        Ok(())
+        Ok(asked)
     }
 }
 
