@@ -90,7 +90,7 @@ impl<'a> Scene<'a> {
         let asked = self.protect(blow)?;
         clients.await_answers(3)?;
         let (live, took) = (self.host(true).name(), begun.elapsed().as_secs_f64());
-        let seconds = asked.elapsed().as_secs_f64();
+        let seconds = (self.protected_at - asked).as_secs_f64();
         let compared = self.compared()?;
         journal.line(&format!(
             "         protected again on host {live} after {took:.1} s, {seconds:.1} s after the other host was there{compared}"
