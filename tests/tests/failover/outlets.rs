@@ -14,7 +14,7 @@ use ftvmm::{
 };
 use ftvmm_tests::{
     harness,
-    outlets::{Pipe, as_nobody_else, limit, limit_threads, no_descriptor_more, wrapper},
+    outlets::{FILES_AND_TAPS, Pipe, as_nobody_else, limit, limit_threads, no_descriptor_more, wrapper},
     stage::{self, CLIENTS, PATIENCE, Pair, Stage},
 };
 use rustix::process::{Resource, Rlimit, Signal};
@@ -131,7 +131,7 @@ fn a_host_that_starts_no_thread_more_costs_neither_side_its_vm() {
         stage::play(TIMEOUT_MS, |stage| {
             let deny = |left: &Member| limit_threads(&left.process, 0);
             let allow = |left: &Member| limit_threads(&left.process, 1000);
-            drop(outlive(stage, survivor, &as_nobody_else(), deny, allow)?);
+            drop(outlive(stage, survivor, &as_nobody_else(FILES_AND_TAPS), deny, allow)?);
             Ok(())
         });
     }
