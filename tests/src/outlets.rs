@@ -19,13 +19,15 @@ use rustix::{
 use crate::stage::Stage;
 
 /// An unprivileged user that nobody else is, for limits that do not bind root.
-const NOBODY_ELSE: u32 = 424_242;
+pub const NOBODY_ELSE: u32 = 424_242;
 /// Descriptors that remain: none at all depends on numbers that were given back a moment ago.
 const LEFT: usize = 2;
 /// Descriptors that a claim has open at one time, at most.
 const CLAIM: usize = 4;
-/// What ftvmm needs of root's rights: TAP devices, and other people's files.
-const RIGHTS: &str = "+net_admin,+dac_override";
+/// Root's right to other people's files, which KVM's device is one of.
+pub const FILES: &str = "+dac_override";
+/// That, and the right to TAP devices: all that ftvmm needs of root's.
+pub const FILES_AND_TAPS: &str = "+dac_override,+net_admin";
 
 /// A program that runs ftvmm as `script` says, in which `"$@"` is ftvmm with its arguments.
 ///
@@ -39,11 +41,11 @@ pub fn wrapper(stage: &Stage, script: &str) -> anyhow::Result<PathBuf> {
     Ok(path)
 }
 
-/// The script that runs ftvmm as a user whom RLIMIT_NPROC binds.
+/// The script that runs ftvmm as [`NOBODY_ELSE`], whom RLIMIT_NPROC binds, with these of root's rights.
 #[must_use]
-pub fn as_nobody_else() -> String {
+pub fn as_nobody_else(rights: &str) -> String {
     format!(
-        "exec setpriv --reuid {NOBODY_ELSE} --inh-caps {RIGHTS} --ambient-caps {RIGHTS} --pdeathsig KILL \"$@\""
+        "exec setpriv --reuid {NOBODY_ELSE} --inh-caps {rights} --ambient-caps {rights} --pdeathsig KILL \"$@\""
     )
 }
 

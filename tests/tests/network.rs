@@ -108,6 +108,43 @@ fn redis_benchmark_runs_with_and_without_pipelining() {
     });
 }
 
+/// What programs do with redis-py, in each version of the protocol that it knows: before version 5 it knows the second.
+const REDIS_PY: &str = r#"
+import redis, sys
+newer = int(redis.__version__.split(".")[0]) >= 5
+for options in [{}, {"protocol": 2}, {"protocol": 3}] if newer else [{}]:
+    client = redis.Redis(host=sys.argv[1], socket_timeout=10, **options)
+    client.flushall()
+    assert client.set("a", "one") and client.get("a") == b"one" and client.get("nobody") is None
+    assert [client.incr("n") for _ in range(3)] == [1, 2, 3]
+    with client.pipeline(transaction=False) as pipeline:
+        for _ in range(100):
+            pipeline.incr("n")
+        answers = pipeline.get("n").mget("a", "nobody").execute()
+    assert answers == [*range(4, 104), b"103", [b"one", None]], answers
+    try:
+        client.execute_command("NONSENSE")
+    except redis.ResponseError:
+        print(redis.__version__, options, "as expected")
+    else:
+        raise AssertionError("nonsense is answered")
+"#;
+
+#[test]
+fn redis_py_is_answered() {
+    stage::play(1000, |stage| {
+        let _vm = run(stage)?;
+        let host = guest().ip().to_string();
+        let mut client = Command::new("/usr/bin/python3");
+        client.args(["-c", REDIS_PY, &host]);
+        let mut client = Process::start(client, "redis-py", stage.directory(), None)?;
+        let status = client.wait_end(LONG)?;
+        assert!(status.success(), "(package python3-redis) {} {}", client.output(), client.log());
+        print!("{}", client.output());
+        Ok(())
+    });
+}
+
 #[test]
 fn concurrent_clients_see_one_order_and_sigterm_ends_the_vm() {
     stage::play(1000, |stage| {

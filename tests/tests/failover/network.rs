@@ -2,6 +2,7 @@
 
 use std::{
     net::SocketAddr,
+    path::Path,
     process::Command,
     time::{Duration, Instant},
 };
@@ -20,7 +21,10 @@ use ftvmm::{
         tap::{MAX_FRAME, Tap, receive},
     },
 };
-use ftvmm_tests::stage::{self, PATIENCE, Pair, Stage, guest};
+use ftvmm_tests::{
+    outlets::{FILES, NOBODY_ELSE, as_nobody_else, wrapper},
+    stage::{self, PATIENCE, Pair, Stage, guest},
+};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::{SOON, TIMEOUT_MS, wait_alone};
@@ -39,8 +43,12 @@ fn make_again(member: &Member) -> anyhow::Result<()> {
 
 /// A VM that nobody protects, behind `tap`, with more options.
 fn run(stage: &Stage, tap: &str, options: &[&str]) -> anyhow::Result<Process> {
+    run_as(stage, &stage.setup.program, tap, options)
+}
+
+fn run_as(stage: &Stage, program: &Path, tap: &str, options: &[&str]) -> anyhow::Result<Process> {
     let name = stage.name("run");
-    let mut command = Command::new(&stage.setup.program);
+    let mut command = Command::new(program);
     let console = format!("file={}", stage.directory().join(format!("{name}.console")).display());
     command.args(["run", "--net", &format!("tap={tap}"), "--console", &console]).args(options);
     Process::start(command, &name, stage.directory(), None)
@@ -197,6 +205,28 @@ fn why_a_tap_device_cannot_be_used_is_told_and_none_is_made() {
         refused("tap-x", "multi_queue")?;
         let _taken = Tap::open("tap-d")?;
         refused("tap-d", "in use by another process")?;
+        Ok(())
+    });
+}
+
+#[test]
+fn a_tap_device_of_another_user_or_group_is_told_as_that_and_ones_own_is_used() {
+    stage::play(TIMEOUT_MS, |stage| {
+        let unprivileged = wrapper(stage, &as_nobody_else(FILES))?;
+        let (other, own) = (NOBODY_ELSE + 1, NOBODY_ELSE);
+        for owner in [format!("user {other}"), format!("user {own} group {other}")] {
+            ip(&format!("tuntap add dev tap-x mode tap {owner}"))?;
+            let mut vm = run_as(stage, &unprivileged, "tap-x", &[])?;
+            let status = vm.wait_end(SOON)?;
+            let said = vm.log();
+            assert_eq!(status.code(), Some(3), "{owner}: {said}");
+            assert!(said.contains("'tap-x' belongs to another user") && said.contains("user YOU"), "{said}");
+            ip("tuntap del dev tap-x mode tap")?;
+        }
+        ip(&format!("tuntap add dev tap-x mode tap user {own}"))?;
+        let exits = ["--kernel", "builtin:exits", "--cmdline", "rounds=1"];
+        let mut vm = run_as(stage, &unprivileged, "tap-x", &exits)?;
+        assert_eq!(vm.wait_end(SOON)?.code(), Some(0), "{}", vm.log());
         Ok(())
     });
 }

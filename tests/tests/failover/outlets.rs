@@ -16,7 +16,8 @@ use ftvmm::{
 use ftvmm_tests::{
     harness,
     outlets::{
-        Pipe, as_nobody_else, descriptors_for_a_claim, limit, limit_threads, no_descriptor_more, wrapper,
+        FILES_AND_TAPS, Pipe, as_nobody_else, descriptors_for_a_claim, limit, limit_threads,
+        no_descriptor_more, wrapper,
     },
     stage::{self, CLIENTS, PATIENCE, Pair, Stage},
 };
@@ -134,7 +135,7 @@ fn a_host_that_starts_no_thread_more_costs_neither_side_its_vm() {
         stage::play(TIMEOUT_MS, |stage| {
             let deny = |left: &Member| limit_threads(&left.process, 0);
             let allow = |left: &Member| limit_threads(&left.process, 1000);
-            drop(outlive(stage, survivor, &as_nobody_else(), deny, allow)?);
+            drop(outlive(stage, survivor, &as_nobody_else(FILES_AND_TAPS), deny, allow)?);
             Ok(())
         });
     }
@@ -178,7 +179,7 @@ fn a_takeover_needs_no_thread_that_is_not_there_for_its_disks_either() {
         stage::play_with_disk(mode, TIMEOUT_MS, |stage| {
             let deny = |left: &Member| limit_threads(&left.process, 0);
             let allow = |left: &Member| limit_threads(&left.process, 1000);
-            drop(outlive(stage, Survivor::Secondary, &as_nobody_else(), deny, allow)?);
+            drop(outlive(stage, Survivor::Secondary, &as_nobody_else(FILES_AND_TAPS), deny, allow)?);
             Ok(())
         });
     }

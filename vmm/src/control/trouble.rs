@@ -64,10 +64,15 @@ mod tests {
         let board = Board::default();
         board.well("console");
         board.trouble("console", "no space");
+        let since_ms = board.snapshot().troubles[0].since_ms;
+        while wall_ns() / 1_000_000 == since_ms {}
         board.trouble("console", "still no space");
         board.trouble("tap", "gone");
         let status = board.snapshot();
-        assert_eq!(status.troubles[0].text, "still no space");
+        assert_eq!(
+            (status.troubles[0].text.as_str(), status.troubles[0].since_ms),
+            ("still no space", since_ms)
+        );
         assert_eq!(status.troubles.len(), 2);
         board.well("console");
         board.well("console");

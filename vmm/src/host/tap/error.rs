@@ -27,7 +27,7 @@ pub enum TapError {
     Busy(String),
     /// It is another user's, or a group's that this process is not in.
     #[error(
-        "TAP device '{0}' belongs to another user; make it with: ip tuntap add dev {0} mode tap user YOU, or run as \
+        "TAP device '{0}' belongs to another user or group; make it with: ip tuntap add dev {0} mode tap user YOU, or run as \
          root"
     )]
     Owner(String),
