@@ -17,7 +17,7 @@
 //! safe, it is on stable storage before it is answered (the other side cannot see this host's cache), and there is a
 //! [`Fence`] before the file for a side that does not know yet that it is the live one no more.
 //!
-//! The data of all requests together is [bounded](held), in bytes and for the VM as a whole.
+//! The data of all requests together is bounded (`held.rs`), in bytes and for the VM as a whole.
 //!
 //! Beside each copy there is a [`stamp`] that says which VM's it is and how far it goes, and while it is
 //! [made](Making) equal to another one, a journal of what it was before.
