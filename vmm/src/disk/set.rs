@@ -19,7 +19,7 @@ use crate::{control::DiskReport, identity::Copy, ingress::Inbox, step::StopSwitc
 
 /// Requests of one disk without an answer at which the disk takes no more. A queue holds 256; a guest that resets the
 /// device again and again has more, as the host does not forget what it was asked. Their data are bounded by
-/// [`MAX_HELD_BYTES`](super::held::MAX_HELD_BYTES), for all disks together.
+/// `MAX_HELD_BYTES`, for all disks together.
 const MAX_UNANSWERED: usize = 512;
 
 /// All disks of a VM on this side, in the order of their slots.
