@@ -24,6 +24,8 @@ mod disks_killed;
 mod disks_refused;
 #[path = "failover/disks_resync.rs"]
 mod disks_resync;
+#[path = "failover/disks_scene.rs"]
+mod disks_scene;
 #[path = "failover/disks_stamps.rs"]
 mod disks_stamps;
 #[path = "failover/divergence.rs"]

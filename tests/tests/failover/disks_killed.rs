@@ -1,44 +1,26 @@
 //! SIGKILL of either side while a copy is made equal, in every phase of it: the copy is a whole one or says that it is
 //! none, what it was before comes back, and starting the pair again heals it.
 
-use std::{
-    fs::{self, File},
-    io::{Read, Write},
-    net::TcpStream,
-    os::unix::fs::FileExt,
-    path::{Path, PathBuf},
-    thread,
-    time::Duration,
-};
+use std::{net::TcpStream, thread, time::Duration};
 
 use anyhow::{Context, ensure};
-use ftlog::DiskMode;
 use ftvmm::{
     control::{ResyncReport, Role, State, Status},
-    demo::{
-        client::{Action, Connection, Reply},
-        pair::{Member, Place, Setup},
-        random::Random,
-        wait,
-    },
+    demo::{pair::Member, random::Random, wait},
 };
 use ftvmm_tests::{
-    disks, harness, ledger,
-    stage::{self, PATIENCE, Stage, guest},
+    harness,
+    stage::{self, guest},
 };
 
-use super::{SOON, ftvmm, wait_alone};
+use super::{
+    SOON,
+    disks_scene::{BYTES, Copied, EQUAL, Scene},
+    wait_alone,
+};
 
-const BYTES: u64 = 40 << 20;
-/// The copies are equal up to here, so that comparing and copying are two phases.
-const EQUAL: u64 = 20 << 20;
 /// Silence is no loss here: who is stopped in a phase is still there.
 const SILENCE_MS: u64 = 60_000;
-const TAPS: [&str; 2] = ["tap-a", "tap-b"];
-const NOBODY: &str = "127.0.0.1:1";
-/// Keys that the guest writes after a takeover: in eight blocks or so.
-const KEYS: usize = 1000;
-const KEYS_AT_ONCE: usize = 50;
 /// Takeovers of the second test, with a kill after each.
 const ROUNDS: u32 = 6;
 /// Each comes within this time after the secondary was asked for, µs.
@@ -76,126 +58,7 @@ enum Victim {
     Primary,
 }
 
-/// A copy of the disk with its stamp.
-#[derive(PartialEq, Eq)]
-struct Copied {
-    image: Vec<u8>,
-    stamp: Option<String>,
-}
-
-impl Copied {
-    fn read(file: &Path) -> anyhow::Result<Self> {
-        Ok(Self { image: fs::read(file)?, stamp: fs::read_to_string(beside(file, ".ftvmm")).ok() })
-    }
-}
-
-fn beside(file: &Path, suffix: &str) -> PathBuf {
-    let mut path = file.as_os_str().to_owned();
-    path.push(suffix);
-    path.into()
-}
-
-/// A VM that runs on one of two hosts, and the other host's copy of its disk.
-struct Scene<'a> {
-    stage: &'a Stage,
-    setup: Setup,
-    files: [PathBuf; 2],
-    options: [[String; 1]; 2],
-    /// The host that the VM runs on.
-    live: usize,
-    primary: Member,
-    /// The counter, as it was last acknowledged.
-    counted: i64,
-}
-
-impl<'a> Scene<'a> {
-    fn open(stage: &'a Stage) -> anyhow::Result<Self> {
-        let files = ["a.disk", "b.disk"].map(|name| stage.directory().join(name));
-        files.iter().try_for_each(|file| disks::create_empty(file, BYTES))?;
-        let options = files.each_ref().map(|file| [disks::option(file, DiskMode::Replicated)]);
-        let setup = Setup { kernel: "builtin:ledger".into(), ..stage.setup.clone() };
-        let place = Place { disks: &options[0], ..Place::here(TAPS[0]) };
-        let mut primary = setup.primary(&stage.name("primary"), place, NOBODY)?;
-        wait_alone(&mut primary)?;
-        let mut scene = Self { stage, setup, files, options, live: 0, primary, counted: 0 };
-        scene.count()?;
-        Ok(scene)
-    }
-
-    fn place(&self, host: usize) -> Place<'_> {
-        Place { disks: &self.options[host], ..Place::here(TAPS[host]) }
-    }
-
-    /// The file of the host that the VM does not run on.
-    fn copy(&self) -> &Path {
-        &self.files[1 - self.live]
-    }
-
-    /// What was acknowledged is there.
-    fn count(&mut self) -> anyhow::Result<()> {
-        let mut client = Connection::open(guest(), PATIENCE)?;
-        for _ in 0..3 {
-            let reply = client.request("k", &Action::Incr)?;
-            ensure!(reply == Reply::Integer(self.counted + 1), "{reply:?} after {}", self.counted);
-            self.counted += 1;
-        }
-        Ok(())
-    }
-
-    /// Has the other host one that nobody knows, different in most of its blocks.
-    fn differ(&self) -> anyhow::Result<()> {
-        fs::copy(&self.files[self.live], self.copy())?;
-        let mut garbage = vec![0; (BYTES - EQUAL) as usize];
-        File::open("/dev/urandom")?.read_exact(&mut garbage)?;
-        File::options().write(true).open(self.copy())?.write_all_at(&garbage, EQUAL)?;
-        for suffix in [".ftvmm", ".ftvmm-undo"] {
-            let _ = fs::remove_file(beside(self.copy(), suffix));
-        }
-        Ok(())
-    }
-
-    fn protect(&mut self) -> anyhow::Result<(Member, String)> {
-        let place = self.place(1 - self.live);
-        let (secondary, address) = self.setup.secondary(&self.stage.name("secondary"), place)?;
-        self.primary.protect(&address)?;
-        Ok((secondary, address))
-    }
-
-    /// The VM goes on at the other host.
-    fn take_over(&mut self) -> anyhow::Result<()> {
-        let (mut secondary, _) = self.protect()?;
-        self.primary.wait_protected()?;
-        self.primary.process.kill()?;
-        wait_alone(&mut secondary)?;
-        (self.primary, self.live) = (secondary, 1 - self.live);
-        self.count()
-    }
-
-    /// Writes into many blocks, which takes many keys, which takes many in one request.
-    fn write_keys(&self) -> anyhow::Result<()> {
-        let mut client = TcpStream::connect_timeout(&guest(), PATIENCE)?;
-        client.set_read_timeout(Some(PATIENCE))?;
-        for first in (0..KEYS).step_by(KEYS_AT_ONCE) {
-            let set = |number| format!("SET key-{number} {}\r\n", self.counted);
-            let sets: String = (first..first + KEYS_AT_ONCE).map(set).collect();
-            client.write_all(sets.as_bytes())?;
-            let mut replies = vec![0; KEYS_AT_ONCE * "+OK\r\n".len()];
-            client.read_exact(&mut replies)?;
-            let replies = String::from_utf8_lossy(&replies);
-            ensure!(replies == "+OK\r\n".repeat(KEYS_AT_ONCE), "SET is answered with {replies}");
-        }
-        Ok(())
-    }
-
-    /// How much of the other host's copy is overwritten, by its journal, while it is a mixture.
-    fn overwritten(&self) -> u64 {
-        fs::metadata(beside(self.copy(), ".ftvmm-undo")).map_or(0, |journal| journal.len())
-    }
-
-    fn is_half(&self) -> bool {
-        fs::read_to_string(beside(self.copy(), ".ftvmm")).is_ok_and(|stamp| stamp.contains("\"half\""))
-    }
-
+impl Scene<'_> {
     /// Waits for the moment, and stops the secondary in it.
     fn reach(&mut self, moment: Moment, secondary: &mut Member) -> anyhow::Result<()> {
         let differs = BYTES - EQUAL;
@@ -230,35 +93,6 @@ impl<'a> Scene<'a> {
         Ok(())
     }
 
-    /// The copy of a host that is down is a whole one, or refused until it is what it was.
-    fn look_at_copy(&self, before: &Copied, least: i64) -> anyhow::Result<&'static str> {
-        if !self.is_half() {
-            if Copied::read(self.copy())? == *before {
-                return Ok("what it was");
-            }
-            self.holds(least)?;
-            return Ok("the new one");
-        }
-        let path = self.copy().display().to_string();
-        let disk = format!("path={path}");
-        let (code, said) = ftvmm(self.stage, &["run", "--kernel", "builtin:ledger", "--disk", &disk])?;
-        ensure!(code == Some(3) && said.contains("mixture") && said.contains("disk restore"), "{said}");
-        let (code, said) = ftvmm(self.stage, &["disk", "restore", &path])?;
-        ensure!(code == Some(0), "{said}");
-        ensure!(Copied::read(self.copy())? == *before, "the copy from before is not back");
-        ensure!(self.overwritten() == 0, "the journal is left");
-        Ok("half made, and restored")
-    }
-
-    /// The copy is a whole one with what was acknowledged when it became one.
-    fn holds(&self, least: i64) -> anyhow::Result<()> {
-        let ledger = ledger::read(self.copy())?;
-        let value = &ledger.get("k").context("the counter is not there")?.value;
-        let counted: i64 = std::str::from_utf8(value)?.parse()?;
-        ensure!(counted >= least, "{counted} on the copy, {least} were acknowledged");
-        Ok(())
-    }
-
     /// The secondary dies: the VM goes on, and the copy is what it says.
     fn secondary_dies(&mut self, before: &Copied, mut secondary: Member) -> anyhow::Result<&'static str> {
         let least = self.counted;
@@ -269,7 +103,12 @@ impl<'a> Scene<'a> {
     }
 
     /// The primary dies: its VM goes on with the whole copy, or starts again from its own and heals the other.
-    fn primary_dies(&mut self, mut secondary: Member, address: &str) -> anyhow::Result<&'static str> {
+    fn primary_dies(
+        &mut self,
+        before: &Copied,
+        mut secondary: Member,
+        address: &str,
+    ) -> anyhow::Result<&'static str> {
         self.primary.process.kill()?;
         secondary.process.go_on()?;
         let taken = |status: &Status| status.role == Role::Primary && status.state == State::Unprotected;
@@ -282,7 +121,11 @@ impl<'a> Scene<'a> {
             self.count()?;
             return Ok("the new one, and live");
         }
-        let half = self.is_half();
+        let copy = match () {
+            () if self.is_half() => "half made, and healed",
+            () if Copied::read(self.copy())? == *before => "what it was",
+            () => "the new one",
+        };
         let name = self.stage.name("primary");
         self.primary = self.setup.primary(&name, self.place(self.live), address)?;
         self.primary.wait_protected()?;
@@ -292,7 +135,7 @@ impl<'a> Scene<'a> {
         secondary.process.kill()?;
         wait_alone(&mut self.primary)?;
         self.holds(least)?;
-        Ok(if half { "half made, and healed" } else { "what it was" })
+        Ok(copy)
     }
 
     fn kill(
@@ -304,7 +147,7 @@ impl<'a> Scene<'a> {
     ) -> anyhow::Result<&'static str> {
         match victim {
             Victim::Secondary => self.secondary_dies(before, secondary),
-            Victim::Primary => self.primary_dies(secondary, address),
+            Victim::Primary => self.primary_dies(before, secondary, address),
         }
     }
 
@@ -322,7 +165,7 @@ impl<'a> Scene<'a> {
             (_, Victim::Secondary) => &["half made, and restored"],
             // All that it needs may be on its way already.
             (Moment::LastBlocks | Moment::Seed, Victim::Primary) => {
-                &["half made, and healed", "the new one, and live"]
+                &["half made, and healed", "the new one", "the new one, and live"]
             }
             (_, Victim::Primary) => &["half made, and healed"],
         };

@@ -101,7 +101,7 @@ fn a_half_made_copy_is_not_started_from_and_the_one_from_before_comes_back() {
             secondary.process.kill()?;
             let disk = format!("path={path}");
             let (code, said) = ftvmm(stage, &["run", "--disk", &disk])?;
-            ensure!(code == Some(3) && said.contains("mixture") && said.contains("disk restore"), "{said}");
+            ensure!(code == Some(4) && said.contains("mixture") && said.contains("disk restore"), "{said}");
             let (code, said) = ftvmm(stage, &["disk", "show", &path, "--json"])?;
             ensure!(code == Some(0) && said.contains("\"state\":\"half\""), "{said}");
         }

@@ -2,7 +2,7 @@
 
 use devices::Off;
 
-use crate::{logging, step::Ended};
+use crate::{disk::DiskError, logging, step::Ended};
 
 /// 0: done, and the guest was content. 1: the guest switched off with a status that is not 0.
 /// 2: the command line is wrong (clap's own). 3: everything else that failed. 4: a start was refused ([`Refused`]).
@@ -29,7 +29,8 @@ pub fn of_machine(ended: Ended) -> u8 {
 /// Prints an error with its causes on one line; returns the exit status.
 pub fn report(error: &anyhow::Error) -> u8 {
     logging::say(&format!("ftvmm: {}", one_line(error)));
-    if error.is::<Refused>() { REFUSED } else { FAILED }
+    let unfit = matches!(error.downcast_ref(), Some(DiskError::Unfit { .. }));
+    if unfit || error.is::<Refused>() { REFUSED } else { FAILED }
 }
 
 /// The error and its causes, each once: many of our messages name their cause in their own words already.
