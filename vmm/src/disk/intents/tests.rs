@@ -10,10 +10,11 @@ use std::{
 use ftlog::{DISK_BLOCK, DiskId, DiskMode};
 use tempfile::TempDir;
 
-use super::*;
+use super::{journal::Usage, state::KEPT, *};
 use crate::{
     demo::random::Random,
     disk::stamp::{Mark, Stamp, StampState},
+    host::clock::wall_ns,
 };
 
 const REGION: u64 = 64 * DISK_BLOCK as u64;
