@@ -114,7 +114,7 @@ impl<'a> Year<'a> {
             }
             4 => self.end_in_order(one)?,
             5..=7 => self.protect_again()?,
-            8 => self.start_somewhere(one, true)?,
+            8 => self.insist(one)?,
             _ => {
                 (self.hosts[0].powered, self.hosts[1].powered) = (true, true);
                 "whoever was off is on again"
@@ -160,6 +160,13 @@ impl<'a> Year<'a> {
         let settled = |status: &Status| status.state == State::Protected || status.last_loss.is_some();
         primary.wait_status("protected or told why not", SOON, settled)?;
         Ok("the operator protects it again")
+    }
+
+    /// The operator switches a host on and insists that the VM starts there; if it lives, then on the other one.
+    fn insist(&mut self, host: usize) -> anyhow::Result<&'static str> {
+        let host = self.settle()?.map_or(host, |live| 1 - live);
+        self.hosts[host].powered = true;
+        self.start_somewhere(host, true)
     }
 
     /// The operator has the VM started on a host, which may not be the right one.
