@@ -31,6 +31,14 @@ pub struct Entry {
     pub holder: Holder,
     /// When it was claimed, Unix time in ms of the holder's clock.
     pub since_ms: u64,
+    /// Whoever held the generation before might still have run the VM, and the holder waits before it runs it.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub yields: bool,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks like this")]
+fn is_false(yes: &bool) -> bool {
+    !yes
 }
 
 /// The orderly end of a VM in a generation.

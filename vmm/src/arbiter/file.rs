@@ -93,6 +93,8 @@ pub struct Claim<'a> {
     pub after: Option<&'a str>,
     /// Who claims.
     pub holder: &'a Holder,
+    /// See [`Entry::yields`].
+    pub yields: bool,
 }
 
 /// The directory.
@@ -255,6 +257,7 @@ fn text_of(claim: &Claim<'_>) -> String {
         generation: claim.generation,
         holder: claim.holder.clone(),
         since_ms: wall_ns() / 1_000_000,
+        yields: claim.yields,
     };
     format!("{}\n", serde_json::to_string(&entry).expect("plain fields"))
 }

@@ -10,6 +10,7 @@ use ftlog::{Generation, Purpose, Shape, VmId};
 use super::exit::Refused;
 use crate::{
     arbiter::Latest,
+    host::clock::wall_ns,
     identity::{Decision, Known, Peer, Permission, VmIdentity, decide},
     link::{handshake::ask_who_has_it, primary::Site},
 };
@@ -47,6 +48,7 @@ pub fn await_permission(site: &Site, shape: &Shape, asked: &Asked<'_>) -> anyhow
             waited: Instant::now() >= deadline,
             force: asked.force,
             new: asked.new,
+            now_ms: wall_ns() / 1_000_000,
         };
         match decide(&known) {
             Decision::Start(permission) => {

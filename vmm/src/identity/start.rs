@@ -17,7 +17,10 @@
 use ftlog::{Generation, VmId};
 
 use super::Presence;
-use crate::arbiter::{Latest, Whereabouts};
+use crate::{
+    arbiter::{Latest, Whereabouts},
+    role::YIELD_NS,
+};
 
 /// All that is known before a start.
 #[derive(Clone, Debug)]
@@ -38,6 +41,8 @@ pub struct Known<'a> {
     pub force: bool,
     /// The operator says that this is another VM than the one that the arbiter or the disks know.
     pub new: bool,
+    /// Unix time, ms.
+    pub now_ms: u64,
 }
 
 /// What the peer answered.
@@ -121,7 +126,7 @@ pub fn decide(known: &Known<'_>) -> Decision {
         return Decision::Refuse(reason);
     }
     let mut lost = Vec::from_iter(may_live_elsewhere(known));
-    let yields = !lost.is_empty();
+    let yields = !lost.is_empty() || was_yielding(known);
     lost.extend(known.copies.iter().filter_map(|copy| what_a_copy_lacks(known, copy)));
     if !lost.is_empty() && !known.force {
         let remedy = if known.latest.is_none() && !may_be_new(known) {
@@ -166,6 +171,13 @@ fn may_live_elsewhere(known: &Known<'_>) -> Option<String> {
         || matches!(known.peer, Peer::Says(Presence { holder_gone: true, .. }));
     let host = &latest.entry.holder.host;
     (!gone).then(|| format!("it lives, or lived last, on {host} ({latest}), which may still run it"))
+}
+
+/// The last start was given up while it gave somebody time to halt: he has not had that time yet.
+fn was_yielding(known: &Known<'_>) -> bool {
+    known.latest.is_some_and(|Latest { entry, .. }| {
+        entry.yields && known.now_ms < entry.since_ms.saturating_add(YIELD_NS / 1_000_000)
+    })
 }
 
 fn may_be_new(known: &Known<'_>) -> bool {

@@ -45,6 +45,7 @@ fn claim_of(
         generation: Generation(generation),
         after: after.as_deref(),
         holder,
+        yields: false,
     })
 }
 
@@ -208,7 +209,8 @@ fn a_claim_that_slept_between_looking_and_entering_is_taken_back() {
     for generation in 2..=KEPT + 3 {
         assert_eq!(claim(&arbiter, generation, Some(&survivor), &survivor), ClaimOutcome::Won);
     }
-    let late = Claim { name: "db", vm: VM, generation: Generation(2), after: None, holder: &sleeper };
+    let late =
+        Claim { name: "db", vm: VM, generation: Generation(2), after: None, holder: &sleeper, yields: false };
     let place = arbiter.directory.look().unwrap();
     assert!(!names(directory.path()).contains(&"db.2".to_owned()));
     place.create("db.2", &text_of(&late)).unwrap();
@@ -274,8 +276,14 @@ fn a_claim_cut_short_is_no_claim() {
 #[test]
 fn a_damaged_claim_decides_nothing() {
     let (directory, arbiter) = arbiter();
-    let good =
-        text_of(&Claim { name: "db", vm: VM, generation: Generation(1), after: None, holder: &holder() });
+    let good = text_of(&Claim {
+        name: "db",
+        vm: VM,
+        generation: Generation(1),
+        after: None,
+        holder: &holder(),
+        yields: false,
+    });
     let later = good.replace("\"generation\":1", "\"generation\":2");
     for text in
         ["", "\n", "{}\n", "no newline", "two\nlines\n", &good[..good.len() - 1], &later, &"x".repeat(10_000)]

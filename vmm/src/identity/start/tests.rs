@@ -2,6 +2,7 @@ use super::*;
 use crate::arbiter::{Ended, Entry, Holder};
 
 const VM: VmId = VmId([7; 16]);
+const NOW_MS: u64 = 1_000_000;
 const OTHER: VmId = VmId([8; 16]);
 
 /// A start, of which each test changes what it is about: generation 5 was held by a process of this host that has
@@ -17,8 +18,13 @@ struct Scene {
 }
 
 fn scene() -> Scene {
-    let entry =
-        Entry { vm: VM, generation: Generation(5), holder: Holder::this_process().unwrap(), since_ms: 1 };
+    let entry = Entry {
+        vm: VM,
+        generation: Generation(5),
+        holder: Holder::this_process().unwrap(),
+        since_ms: 1,
+        yields: false,
+    };
     Scene {
         latest: Some(Latest { entry, ended: None }),
         holder: Whereabouts::Gone,
@@ -65,6 +71,7 @@ impl Scene {
             waited: self.waited,
             force: self.force,
             new: self.new,
+            now_ms: NOW_MS,
         })
     }
 
@@ -187,4 +194,21 @@ fn another_vm_of_the_same_name_takes_nothing_from_the_one_before() {
     let new = Scene { new: true, copies: vec![copy(stamped(VM, 3, true))], ..scene() };
     assert!(new.starts(5, None).is_empty(), "another id, the next generation");
     Scene { holder: Whereabouts::Elsewhere, ..new }.refused("may still run it");
+}
+
+/// A forced start is killed while it gives the old live side time to halt, and its unit file starts it again.
+#[test]
+fn a_start_that_was_given_up_while_it_waited_waits_again() {
+    let yields = |claimed: bool, since_ms: u64| {
+        let mut scene = scene();
+        let entry = &mut scene.latest.as_mut().unwrap().entry;
+        (entry.yields, entry.since_ms) = (claimed, since_ms);
+        match scene.decide() {
+            Decision::Start(permission) => permission.yields,
+            other => panic!("{other:?}"),
+        }
+    };
+    let yield_ms = YIELD_NS / 1_000_000;
+    assert!(yields(true, NOW_MS) && yields(true, NOW_MS - yield_ms + 1) && yields(true, NOW_MS + 9));
+    assert!(!yields(true, NOW_MS - yield_ms) && !yields(false, NOW_MS));
 }

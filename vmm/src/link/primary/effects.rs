@@ -71,10 +71,11 @@ fn carry_out_one(thread: &mut LinkThread, effect: Effect) {
 /// On a thread of its own: a shared directory may take long to answer.
 fn claim(thread: &LinkThread, generation: Generation) {
     let (site, identity, mailbox) = (thread.site.clone(), thread.identity.clone(), thread.mailbox.clone());
-    let after = thread.predecessor.clone();
+    let (after, yields) = (thread.predecessor.clone(), thread.yields);
     reserve::spend();
     let spawned = reserve::spawn("claim", move || {
-        mailbox.send(Message::Claimed(generation, site.claim(&identity, generation, after.as_deref())));
+        let outcome = site.claim(&identity, generation, after.as_deref(), yields);
+        mailbox.send(Message::Claimed(generation, outcome));
     });
     if let Err(error) = spawned {
         // It was not asked, so it is asked again.
@@ -87,6 +88,7 @@ fn enter(thread: &mut LinkThread, generation: Generation) {
     let ours = thread.site.holder.to_string();
     let begins = thread.predecessor.as_ref() != Some(&ours);
     thread.predecessor = Some(ours);
+    thread.yields = false;
     stamp_disks(thread, generation, begins);
     thread.site.board.update(|status| {
         status.role = Role::Primary;

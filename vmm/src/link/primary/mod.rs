@@ -77,10 +77,17 @@ impl Site {
         hello(identity, generation, &self.holder.to_string(), self.arbiter.identity(), purpose)
     }
 
-    /// Claims a generation of a VM, which comes after the one that `after` holds. Blocks while the arbiter does.
-    pub fn claim(&self, identity: &VmIdentity, generation: Generation, after: Option<&str>) -> ClaimOutcome {
+    /// Claims a generation of a VM, which comes after the one that `after` holds, and who might still run it if this side
+    /// `yields`. Blocks while the arbiter does.
+    pub fn claim(
+        &self,
+        identity: &VmIdentity,
+        generation: Generation,
+        after: Option<&str>,
+        yields: bool,
+    ) -> ClaimOutcome {
         let (name, vm) = (&identity.shape.name, identity.vm);
-        self.arbiter.claim(&Claim { name, vm, generation, after, holder: &self.holder })
+        self.arbiter.claim(&Claim { name, vm, generation, after, holder: &self.holder, yields })
     }
 
     /// All is well: what the next loss will need is put aside.

@@ -121,7 +121,10 @@ mod tests {
 
     fn shown(generation: u64, holder: &Holder) -> Result<Option<Latest>, ArbiterError> {
         let (generation, holder) = (Generation(generation), holder.clone());
-        Ok(Some(Latest { entry: Entry { vm: VmId([1; 16]), generation, holder, since_ms: 0 }, ended: None }))
+        Ok(Some(Latest {
+            entry: Entry { vm: VmId([1; 16]), generation, holder, since_ms: 0, yields: false },
+            ended: None,
+        }))
     }
 
     #[test]

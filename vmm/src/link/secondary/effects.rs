@@ -77,7 +77,8 @@ impl LinkThread {
         let primary = self.primary_holder.clone();
         reserve::spend();
         let spawned = reserve::spawn("claim", move || {
-            reports.send(Report::Claimed(generation, site.claim(&identity, generation, Some(&primary))));
+            reports
+                .send(Report::Claimed(generation, site.claim(&identity, generation, Some(&primary), false)));
         });
         if let Err(error) = spawned {
             // It was not asked, so it is asked again.
