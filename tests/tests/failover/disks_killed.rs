@@ -3,7 +3,7 @@
 
 use std::{net::TcpStream, thread, time::Duration};
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 use ftvmm::{
     control::{ResyncReport, Role, State, Status},
     demo::{pair::Member, random::Random, wait},
@@ -21,6 +21,8 @@ use super::{
 
 /// Silence is no loss here: who is stopped in a phase is still there.
 const SILENCE_MS: u64 = 60_000;
+/// Attempts to stop a secondary in a moment.
+const ATTEMPTS: u32 = 20;
 /// Takeovers of the second test, with a kill after each.
 const ROUNDS: u32 = 6;
 /// Each comes within this time after the secondary was asked for, µs.
@@ -59,25 +61,32 @@ enum Victim {
 }
 
 impl Scene<'_> {
-    /// Waits for the moment, and stops the secondary in it.
-    fn reach(&mut self, moment: Moment, secondary: &mut Member) -> anyhow::Result<()> {
+    /// Waits for the moment, and stops the secondary in it; false when that came too late.
+    fn reach(&mut self, moment: Moment, secondary: &mut Member) -> anyhow::Result<bool> {
         let differs = BYTES - EQUAL;
         let overwritten = match moment {
-            Moment::Protected => return self.primary.wait_protected().map(drop),
+            Moment::Protected => return self.primary.wait_protected().map(|_| true),
             Moment::Compared => 0,
             Moment::FirstBlocks => 1 << 16,
             Moment::Middle => differs / 2,
             Moment::LastBlocks | Moment::Seed => differs / 10 * 9,
         };
         if moment == Moment::Compared {
-            let begun = |status: &Status| resync(status).is_some_and(|it| it.compared_bytes > 0);
+            let begun = |status: &Status| {
+                status.state == State::Following
+                    || resync(status).is_some_and(|resync| resync.compared_bytes > 0)
+            };
             secondary.wait_status("comparing", SOON, begun)?;
         } else {
-            let far = || Ok((self.overwritten() > overwritten).then_some(()));
-            wait::until(&format!("{moment:?}"), SOON, far)?;
+            wait::until(&format!("{moment:?}"), SOON, || {
+                let far = self.overwritten() > overwritten || Copied::is_whole(self.copy());
+                Ok(far.then_some(()))
+            })?;
         }
         secondary.process.stop()?;
-        ensure!(self.is_half() == (moment > Moment::Compared), "it was not stopped in time");
+        if self.is_half() != (moment > Moment::Compared) || Copied::is_whole(self.copy()) {
+            return Ok(false);
+        }
         if moment >= Moment::LastBlocks {
             let sent = |status: &Status| status.state == State::Seeding && resync(status).is_none();
             self.primary.wait_status("done with the copy", SOON, sent)?;
@@ -90,7 +99,23 @@ impl Scene<'_> {
             })?;
         }
         println!("{moment:?}: {} MiB of {} are overwritten", self.overwritten() >> 20, differs >> 20);
-        Ok(())
+        Ok(true)
+    }
+
+    /// A secondary that is stopped in this moment, and what its copy was before. The two sides do not wait for this test,
+    /// so it may take more than one.
+    fn catch(&mut self, moment: Moment) -> anyhow::Result<(Member, String, Copied)> {
+        for _ in 0..ATTEMPTS {
+            self.differ()?;
+            let before = Copied::read(self.copy())?;
+            let (mut secondary, address) = self.protect()?;
+            if self.reach(moment, &mut secondary)? {
+                return Ok((secondary, address, before));
+            }
+            secondary.process.kill()?;
+            wait_alone(&mut self.primary)?;
+        }
+        bail!("no secondary was stopped in time")
     }
 
     /// The secondary dies: the VM goes on, and the copy is what it says.
@@ -121,11 +146,14 @@ impl Scene<'_> {
             self.count()?;
             return Ok("the new one, and live");
         }
-        let copy = match () {
-            () if self.is_half() => "half made, and healed",
-            () if Copied::read(self.copy())? == *before => "what it was",
-            () => "the new one",
-        };
+        // It listens again while the last that it has heard is still being written.
+        let copy = wait::until("the copy to be at rest", SOON, || {
+            Ok(match Copied::read(self.copy())? {
+                _ if self.is_half() => Some("half made, and healed"),
+                copied if copied == *before => Some("what it was"),
+                _ => Copied::is_whole(self.copy()).then_some("the new one"),
+            })
+        })?;
         let name = self.stage.name("primary");
         self.primary = self.setup.primary(&name, self.place(self.live), address)?;
         self.primary.wait_protected()?;
@@ -152,14 +180,13 @@ impl Scene<'_> {
     }
 
     fn kill_at(&mut self, moment: Moment, victim: Victim) -> anyhow::Result<()> {
-        self.differ()?;
-        let before = Copied::read(self.copy())?;
-        let (mut secondary, address) = self.protect()?;
-        self.reach(moment, &mut secondary)?;
+        let (secondary, address, before) = self.catch(moment)?;
         let copy = self.kill(victim, secondary, &address, &before)?;
         println!("{moment:?}, the {victim:?} dies; the copy is {copy}");
         let expected: &[&str] = match (moment, victim) {
-            (Moment::Compared, _) => &["what it was"],
+            (Moment::Compared, Victim::Secondary) => &["what it was"],
+            // What the primary has sent is still read by the secondary, which was stopped.
+            (Moment::Compared, Victim::Primary) => &["what it was", "half made, and healed"],
             (Moment::Protected, Victim::Secondary) => &["the new one"],
             (Moment::Protected, Victim::Primary) => &["the new one, and live"],
             (_, Victim::Secondary) => &["half made, and restored"],

@@ -41,6 +41,11 @@ impl Copied {
     pub fn read(file: &Path) -> anyhow::Result<Self> {
         Ok(Self { image: fs::read(file)?, stamp: fs::read_to_string(beside(file, ".ftvmm")).ok() })
     }
+
+    /// The copy was made equal to the end.
+    pub fn is_whole(file: &Path) -> bool {
+        fs::read_to_string(beside(file, ".ftvmm")).is_ok_and(|stamp| stamp.contains("\"follower\""))
+    }
 }
 
 fn beside(file: &Path, suffix: &str) -> PathBuf {
