@@ -151,6 +151,9 @@ impl Journal {
         let mut bytes = Vec::new();
         (&file).take(MAX_FILE + 1).read_to_end(&mut bytes)?;
         let damaged = || io::Error::other("it is damaged");
+        if bytes.len() as u64 > MAX_FILE {
+            return Err(io::Error::other("it is too long"));
+        }
         let (head, rest) = Head::ref_from_prefix(&bytes).map_err(|_| damaged())?;
         let (usage, rest) = StoredUse::ref_from_prefix(rest).map_err(|_| damaged())?;
         let bases_len = usize::try_from(head.bases_len.get()).map_err(|_| damaged())?;
