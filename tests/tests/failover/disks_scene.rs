@@ -58,7 +58,7 @@ fn beside(file: &Path, suffix: &str) -> PathBuf {
 pub struct Scene<'a> {
     pub stage: &'a Stage,
     pub setup: Setup,
-    files: [PathBuf; 2],
+    pub files: [PathBuf; 2],
     options: [[String; 1]; 2],
     /// The host that the VM runs on.
     pub live: usize,

@@ -14,6 +14,7 @@ use crate::host::unix::connect;
 
 /// Longer than any command takes; a process that was stopped must not hang its operator.
 const PATIENCE: Duration = Duration::from_secs(20);
+
 /// Sends a request and waits for its answer.
 ///
 /// # Errors

@@ -130,6 +130,12 @@ impl Primary {
         self.phase
     }
 
+    /// Whoever has the last generation may still run the VM, and gets time to see that it is not his any more.
+    #[must_use]
+    pub fn yields(&self) -> bool {
+        self.phase == Phase::Starting && self.yield_ns > 0
+    }
+
     /// The last generation it holds; before it holds any, the last that there was.
     #[must_use]
     pub fn generation(&self) -> Generation {

@@ -99,11 +99,7 @@ impl Intents {
         }
         let none = Regions::none(self.bytes);
         let mut regions = std::mem::replace(&mut state.recent, none);
-        unfinished.flat_map(|range| regions.of_range(&range)).collect::<Vec<_>>().into_iter().for_each(
-            |region| {
-                regions.insert(region);
-            },
-        );
+        unfinished.for_each(|range| regions.insert_range(&range));
         state.proposed = Some(Base { id, regions });
         true
     }

@@ -54,6 +54,13 @@ impl Regions {
         new
     }
 
+    /// Adds those that some bytes of the disk are in.
+    pub fn insert_range(&mut self, range: &Range<u64>) {
+        for region in self.of_range(range) {
+            self.insert(region);
+        }
+    }
+
     /// Whether one is in it.
     pub fn has(&self, region: u64) -> bool {
         self.map.get((region / 8) as usize).is_some_and(|byte| byte & 1 << (region % 8) != 0)

@@ -71,7 +71,7 @@ fn carry_out_one(thread: &mut LinkThread, effect: Effect) {
 /// On a thread of its own: a shared directory may take long to answer.
 fn claim(thread: &LinkThread, generation: Generation) {
     let (site, identity, mailbox) = (thread.site.clone(), thread.identity.clone(), thread.mailbox.clone());
-    let (after, yields) = (thread.predecessor.clone(), thread.yields);
+    let (after, yields) = (thread.predecessor.clone(), thread.core.yields());
     reserve::spend();
     let spawned = reserve::spawn("claim", move || {
         let outcome = site.claim(&identity, generation, after.as_deref(), yields);
@@ -88,7 +88,6 @@ fn enter(thread: &mut LinkThread, generation: Generation) {
     let ours = thread.site.holder.to_string();
     let begins = thread.predecessor.as_ref() != Some(&ours);
     thread.predecessor = Some(ours);
-    thread.yields = false;
     stamp_disks(thread, generation, begins);
     thread.site.board.update(|status| {
         status.role = Role::Primary;

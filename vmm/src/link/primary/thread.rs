@@ -76,8 +76,6 @@ pub struct LinkThread {
     pub(super) core: Primary,
     /// Who holds the last generation; none before a new VM has its first.
     pub(super) predecessor: Option<String>,
-    /// He may still run the VM, and gets the time to see that it is not his any more.
-    pub(super) yields: bool,
     pub(super) gate: Gate<Output>,
     /// Writes to shared disks. They are never dropped, and bounded before they come here.
     pub(super) write_gate: Gate<DiskRequest>,
@@ -137,10 +135,9 @@ impl LinkThread {
     ) -> Self {
         let mut first = Vec::new();
         let config = site.config.clone();
-        let yields = matches!(&origin, Origin::Started(permission) if permission.yields);
         let (core, predecessor, awaiting_first_output) = match origin {
             Origin::Started(permission) => {
-                let yield_ns = if yields { YIELD_NS } else { 0 };
+                let yield_ns = if permission.yields { YIELD_NS } else { 0 };
                 (Primary::create(config, permission.previous, yield_ns, &mut first), permission.after, None)
             }
             Origin::TookOver { generation, live_ns } => {
@@ -158,7 +155,6 @@ impl LinkThread {
             identity,
             core,
             predecessor,
-            yields,
             gate: Gate::new(limits),
             write_gate: Gate::new(Limits { outputs: usize::MAX, bytes: u64::MAX }),
             lease: Lease::default(),
