@@ -7,9 +7,9 @@ use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use ftlog::StepRef;
-use ftvmm::machine::{EntryClock, Machine};
 use ftvmm_benches::{exits_machine, tiny};
 use ftvmm_tests::harness;
+use machine::{EntryClock, Machine};
 use replay::Recorder;
 
 /// Virtual time between sync points, ns; any value will do.

@@ -6,7 +6,8 @@ use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, 
 use ftlog::{
     Event, ExitKind, FrameDecoder, FrameKind, Position, REGISTER_COUNT, StepRef, decode_steps, encode_frame,
 };
-use replay::{Recorder, RegisterFile, RunningDigest};
+use ftlog::{RegisterFile, RunningDigest};
+use replay::Recorder;
 
 /// A batch with one answer to a request, a full batch, and a frame of guest memory (1 MiB).
 const BODIES: [usize; 3] = [256, 64 << 10, 1 << 20];

@@ -17,7 +17,7 @@ use std::{env, path::PathBuf};
 
 use anyhow::{Context, ensure};
 use devices::PlatformConfig;
-use ftvmm::{boot::Image, kvm::Host, machine::Machine};
+use machine::{Machine, boot::Image, kvm::Host};
 
 /// A machine that runs the embedded probe `exits` for longer than any benchmark: port writes, port reads and device
 /// register reads at CPL3, in the proportion 1 : 2 : 1.

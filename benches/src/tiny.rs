@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use anyhow::Context;
-use ftvmm::{
+use machine::{
     boot::{self, Image},
     kvm::{Host, Vcpu, Vm},
     memory::{Doorbell, Memory},
@@ -59,7 +59,8 @@ fn elf(code: &[u8]) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
-    use ftvmm::{demo::net, kvm::Exit};
+    use ftvmm::demo::net;
+    use machine::kvm::Exit;
 
     use super::*;
 

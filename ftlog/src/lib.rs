@@ -27,6 +27,7 @@
 //!
 //! A change of anything here is a new [`FORMAT_VERSION`] with its own golden files in `tests/golden`.
 
+mod digest;
 pub mod disks;
 pub mod event;
 pub mod frame;
@@ -35,9 +36,11 @@ pub mod message;
 pub mod pages;
 pub mod position;
 pub mod reader;
+mod registers;
 pub mod step;
 pub mod writer;
 
+pub use digest::RunningDigest;
 pub use disks::{
     DIGESTS_PER_FRAME, DISK_BLOCK, DiskBase, DiskBases, DiskBlock, DiskDigests, DiskRegions, DisksError,
     MAX_BASES, MAX_REGIONS, blocks_in_region,
@@ -57,6 +60,7 @@ pub use message::{
 pub use pages::{PAGE_SIZE, PAGES_PER_FRAME, Pages, PagesError, decode_pages, encode_page};
 pub use position::Position;
 pub use reader::FrameReader;
+pub use registers::{RegisterFile, describe, describe_both};
 pub use step::{
     DecodeError, EncodeError, ExitKind, REGISTER_COUNT, REGISTER_NAMES, Step, StepEncoder, StepProblem,
     StepRef, StepsFrame, UnknownExitKind, decode_steps,

@@ -2,9 +2,7 @@
 
 use std::fmt;
 
-use ftlog::{ExitKind, Position, Step};
-
-use crate::{RegisterFile, RunningDigest, describe, describe_both};
+use ftlog::{ExitKind, Position, RegisterFile, RunningDigest, Step, describe, describe_both};
 
 /// In what the two executions differ.
 #[derive(Clone, Debug, PartialEq, Eq)]

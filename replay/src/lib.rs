@@ -1,22 +1,24 @@
 //! Recording an execution and replaying it.
 //!
-//! The [`Recorder`] puts the steps of an execution into batches, one to a frame of the log; on the other side
-//! [`ftlog::decode_steps`] takes them apart again, and [`verify`] compares what the replay did at each sync point with
-//! what was recorded there.
+//! A [`live`] machine decides what happens: its input is sampled at each sync point, and the [`Recorder`] puts the steps
+//! into batches, one to a frame of the log. A [`replayed`] one is told: [`ftlog::decode_steps`] takes the batches apart
+//! again, and [`verify`] compares what the replay did at each sync point with what was recorded there. [`logfile`] has
+//! both ends of an execution on disk.
 //!
 //! ```text
-//!  primary: exit ─► RunningDigest ─► events ─► Recorder ─► batch ─► ftlog frame ──┐
-//!  replay:  exit ─► RunningDigest ─► verify ◄─ decode_steps ◄─ ftlog frame ◄──────┘
-//!                                      │ equal: apply the step's events, go on
-//!                                      └ not: Divergence, which ends the replay
+//!  live:      exit ─► RunningDigest ─► Input ─► events ─► Recorder ─► batch ─► ftlog frame ──┐
+//!  replayed:  exit ─► RunningDigest ─► verify ◄─ decode_steps ◄────────────── ftlog frame ◄──┘
+//!                                        │ equal: apply the step's events, go on
+//!                                        └ not: Divergence, which ends the replay
 //! ```
 
-mod digest;
 mod divergence;
+pub mod live;
+pub mod logfile;
 mod recorder;
-mod registers;
+pub mod replayed;
+mod watchdog;
 
-pub use digest::RunningDigest;
 pub use divergence::{Difference, Divergence, verify};
+pub use live::{Ended, Input, Room, StopSwitch, Witness};
 pub use recorder::{Batch, Recorder};
-pub use registers::{RegisterFile, describe, describe_both};

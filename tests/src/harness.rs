@@ -7,10 +7,8 @@ use std::{
 };
 
 use anyhow::{Context, ensure};
-use ftvmm::{
-    demo::net,
-    machine::{EntryClock, Machine, MachineError, Reached},
-};
+use ftvmm::demo::net;
+use machine::{EntryClock, Machine, MachineError, Reached};
 
 /// Set to 1 where there is no KVM, and where that is as it should be.
 pub const WITHOUT_KVM: &str = "FTVMM_TEST_WITHOUT_KVM";

@@ -2,13 +2,14 @@
 
 use std::{io, sync::Arc, thread, time::Duration};
 
-use rustix::thread::{Pid, gettid};
+use machine::VcpuThread;
+use replay::StopSwitch;
 use signal_hook::{
-    consts::{SIGINT, SIGTERM, SIGUSR1},
+    consts::{SIGINT, SIGTERM},
     iterator::Signals,
 };
 
-use crate::{ingress::Inbox, step::StopSwitch};
+use crate::ingress::Inbox;
 
 /// A kick that comes just before KVM_RUN is lost, so it is repeated until it was heard.
 const KICK_AGAIN: Duration = Duration::from_millis(5);
@@ -35,47 +36,20 @@ pub fn on_signal(stop: &StopSwitch, inbox: &Arc<Inbox>) -> io::Result<()> {
     let (stop, inbox, vcpu) = (stop.clone(), inbox.clone(), VcpuThread::current()?);
     thread::Builder::new().name("signals".into()).spawn(move || {
         if signals.forever().next().is_some() {
-            vcpu.stop(&stop, &inbox);
+            self::stop(vcpu, &stop, &inbox);
         }
     })?;
     Ok(())
 }
 
-/// The thread that runs the vCPU.
-#[derive(Clone, Copy)]
-pub struct VcpuThread(Pid);
-
-impl VcpuThread {
-    /// The calling thread.
-    pub fn current() -> io::Result<Self> {
-        // An empty handler: the signal is only to interrupt KVM_RUN.
-        // SAFETY: the handler does nothing, which is async-signal-safe.
-        #[allow(unsafe_code)]
-        unsafe {
-            signal_hook::low_level::register(SIGUSR1, || {})?;
+/// Throws the switch and wakes the vCPU thread, again and again until the process ends or the thread is gone.
+pub fn stop(vcpu: VcpuThread, stop: &StopSwitch, inbox: &Inbox) {
+    stop.throw();
+    loop {
+        inbox.nudge();
+        if !vcpu.kick() {
+            return;
         }
-        Ok(Self(gettid()))
-    }
-
-    /// Throws the switch and wakes the thread, again and again until the process ends or the thread is gone.
-    pub fn stop(self, stop: &StopSwitch, inbox: &Inbox) {
-        stop.throw();
-        loop {
-            inbox.nudge();
-            if !self.kick() {
-                return;
-            }
-            thread::sleep(KICK_AGAIN);
-        }
-    }
-
-    /// Interrupts KVM_RUN if the thread is in it; false when the thread is gone.
-    pub fn kick(self) -> bool {
-        // SAFETY: tgkill takes plain numbers; a thread id that is gone makes it fail.
-        #[allow(unsafe_code)]
-        let result = unsafe {
-            libc::syscall(libc::SYS_tgkill, libc::getpid(), self.0.as_raw_nonzero().get(), SIGUSR1)
-        };
-        result == 0
+        thread::sleep(KICK_AGAIN);
     }
 }

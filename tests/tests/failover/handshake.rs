@@ -6,13 +6,13 @@ use ftlog::{FrameKind, Generation, Hello, Message, Purpose, Refuse, Shape, VmId,
 use ftvmm::{
     control::State,
     identity::VmIdentity,
-    kvm::{Host, cpuid::TEMPLATES},
     link::{
         connection::Connection,
         handshake::{self, connect, hello},
     },
 };
 use ftvmm_tests::stage;
+use machine::kvm::{Host, cpuid::TEMPLATES};
 
 use super::{SOON, TIMEOUT_MS};
 

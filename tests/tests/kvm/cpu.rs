@@ -1,10 +1,10 @@
 //! The processor that a guest sees.
 
-use ftvmm::kvm::Host;
 use ftvmm_tests::{
     elf::{GENERAL_PROTECTION, Guest, INVALID_OPCODE},
     harness,
 };
+use machine::kvm::Host;
 use vm_memory::{Bytes, GuestAddress};
 
 use super::drive;

@@ -4,8 +4,9 @@ use std::collections::VecDeque;
 
 use devices::{DiskConfig, DiskOperation, DiskRequest, NetConfig, Output, PlatformConfig};
 use ftlog::Event;
-use ftvmm::{boot::Image, demo::random::Random, kvm::Host, machine::Machine};
+use ftvmm::demo::random::Random;
 use ftvmm_tests::harness;
+use machine::{Machine, boot::Image, kvm::Host};
 use micro::ledger::record::{Held, Parsed, format, parse};
 
 use super::drive;

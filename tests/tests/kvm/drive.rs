@@ -2,13 +2,13 @@
 
 use devices::{Off, Output, PlatformConfig};
 use ftlog::{Event, ExitKind, FrameKind, Generation, Manifest, Message, Position, Shape, VmId};
-use ftvmm::{
+use ftvmm_tests::harness;
+use machine::{
+    EntryClock, Machine, MachineError,
     boot::Image,
     kvm::Host,
-    machine::{EntryClock, Machine, MachineError},
     snapshot::{self, Seed},
 };
-use ftvmm_tests::harness;
 
 /// Enough for every guest of these tests, and quickly compared.
 const MEMORY_MIB: u32 = 4;
@@ -105,12 +105,12 @@ pub fn copy(machine: &mut Machine) -> Machine {
         wall_base_ns: WALL_BASE_NS,
     };
     let mut frames = Vec::new();
-    let mut sink = |kind: FrameKind, body: &[u8]| {
+    let sink = |kind: FrameKind, body: &[u8]| {
         let sequence = frames.len() as u64;
         frames.push(ftlog::Frame { kind, sequence, offset: 0, body: body.to_vec() });
-        Ok(())
+        anyhow::Ok(())
     };
-    snapshot::write(machine, &manifest, &mut sink).unwrap();
+    snapshot::write(machine, &manifest, sink).unwrap();
     assert_eq!(frames[0].body, manifest.encode().unwrap());
     let mut seed = Seed::begin(&frames[0]).unwrap();
     let last = frames.len() - 1;

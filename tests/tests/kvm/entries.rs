@@ -1,12 +1,12 @@
 //! The kernel-entry clock's page, and the exit at the count that it names, by guests at CPL0.
 
 use ftlog::ExitKind;
-use ftvmm::{
+use ftvmm_tests::{elf::Guest, harness};
+use machine::{
+    EntryClock, Machine, Reached,
     kvm::Host,
-    machine::{EntryClock, Machine, Reached},
     memory::{Doorbell, Memory},
 };
-use ftvmm_tests::{elf::Guest, harness};
 
 use super::drive;
 
@@ -87,7 +87,7 @@ fn ram_ends_below_the_page() {
     if !harness::require_kvm() {
         return;
     }
-    let largest = Memory::new(ftvmm::memory::MAX_MIB).unwrap();
+    let largest = Memory::new(machine::memory::MAX_MIB).unwrap();
     let host = Host::open().unwrap();
     host.create_vm(host.richest_cpu().unwrap(), largest, Doorbell::new().unwrap()).unwrap();
 }

@@ -5,12 +5,12 @@ use std::{process::Command, time::Duration};
 use ftvmm::{
     control::{self, Request},
     demo::{process::Process, wait},
-    memory::{MAX_MIB, MIN_MIB},
 };
 use ftvmm_tests::{
     elf::{ENTRY, Guest, elf, elf_of_32_bits, power_off},
     harness,
 };
+use machine::memory::{MAX_MIB, MIN_MIB};
 
 /// Exit status and standard error of `ftvmm run`.
 fn run(options: &[&str]) -> (Option<i32>, String) {

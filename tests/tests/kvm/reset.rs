@@ -1,7 +1,7 @@
 //! A machine that is reset is as it was at power-on.
 
 use devices::Off;
-use ftvmm::machine::Machine;
+use machine::Machine;
 
 use super::drive;
 

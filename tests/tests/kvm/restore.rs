@@ -1,11 +1,11 @@
 //! A machine that was saved and restored goes on as the one that was not.
 
 use ftlog::Event;
-use ftvmm::machine::Machine;
 use ftvmm_tests::{
     elf::{Guest, power_off},
     harness,
 };
+use machine::Machine;
 
 use super::drive::{Seen, after, boot, boot_with, copy, run, step, step_as};
 

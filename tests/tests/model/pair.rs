@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use ftlog::{Generation, Position};
-use ftvmm::arbiter::ClaimOutcome;
-use ftvmm::role::primary::{self, Link, PeerEvent, Primary};
-use ftvmm::role::secondary::{self, DiscardReason, Secondary};
-use ftvmm::role::{Config, LossReason};
+use protocol::arbiter::ClaimOutcome;
+use protocol::primary::{self, Link, PeerEvent, Primary};
+use protocol::secondary::{self, DiscardReason, Secondary};
+use protocol::{Config, LossReason};
 
 use crate::action::{Action, Limits, Side};
 

@@ -7,11 +7,11 @@ use std::{
 };
 
 use ftlog::{FORMAT_VERSION, FrameReader, HEADER_LEN};
-use ftvmm::kvm::Host;
 use ftvmm_tests::{
     harness,
     record::{self, Log},
 };
+use machine::kvm::Host;
 use tempfile::TempDir;
 
 use super::player;

@@ -4,11 +4,11 @@ use std::path::Path;
 
 use anyhow::Context;
 use ftlog::{FrameKind, FrameReader, StateDigests, decode_steps};
-use ftvmm::{
-    kvm::Host,
+use machine::{kvm::Host, snapshot::Seed};
+use replay::{
+    StopSwitch,
     logfile::{Player, Summary},
-    snapshot::Seed,
-    step::{StopSwitch, replayed},
+    replayed,
 };
 
 /// Replays and verifies a log as `ftvmm replay` does.

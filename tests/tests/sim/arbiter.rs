@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use ftlog::Generation;
-use ftvmm::arbiter::ClaimOutcome;
+use protocol::arbiter::ClaimOutcome;
 
 use crate::host::Name;
 use crate::random::Random;

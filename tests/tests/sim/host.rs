@@ -4,9 +4,9 @@ use std::collections::VecDeque;
 use std::fmt;
 
 use ftlog::Generation;
-use ftvmm::arbiter::ClaimOutcome;
-use ftvmm::role::Config;
-use ftvmm::role::primary::Link;
+use protocol::Config;
+use protocol::arbiter::ClaimOutcome;
+use protocol::primary::Link;
 
 use crate::faults::MS;
 use crate::network::{Arrival, Conn};

@@ -20,7 +20,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
 use faults::Profile;
-use ftvmm::sabotage::{self, Check};
+use protocol::sabotage::{self, Check};
 use shared::{Failure, Stats};
 use world::World;
 

@@ -3,9 +3,9 @@
 use std::collections::VecDeque;
 
 use ftlog::{Ack, ExitKind, FrameDecoder, FrameKind, Generation, Heartbeat, Position, StepEncoder, StepRef};
-use ftvmm::commit::{Gate, Held, Limits};
-use ftvmm::role::primary::{Effect, Event, Link, PeerEvent, Phase, Primary};
-use ftvmm::role::{LossReason, Pace};
+use protocol::commit::{Gate, Held, Limits};
+use protocol::primary::{Effect, Event, Link, PeerEvent, Phase, Primary};
+use protocol::{LossReason, primary::Pace};
 
 use crate::faults::MS;
 use crate::guest::{Guest, OUTPUT_BYTES, Output};

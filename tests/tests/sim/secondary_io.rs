@@ -3,9 +3,9 @@
 use std::collections::VecDeque;
 
 use ftlog::{Ack, Frame, FrameDecoder, FrameKind, Generation, Heartbeat, Position, Step, decode_steps};
-use ftvmm::commit::{Limits, Unreleased};
-use ftvmm::role::LossReason;
-use ftvmm::role::secondary::{DiscardReason, Effect, Event, Secondary};
+use protocol::LossReason;
+use protocol::commit::{Limits, Unreleased};
+use protocol::secondary::{DiscardReason, Effect, Event, Secondary};
 
 use crate::faults::MS;
 use crate::guest::{Guest, OUTPUT_BYTES, Output};

@@ -5,7 +5,7 @@ use std::fmt;
 use std::ops::RangeInclusive;
 
 use ftlog::{FrameKind, Generation, Position};
-use ftvmm::role::LossReason;
+use protocol::LossReason;
 
 use crate::arbiter::Arbiter;
 use crate::faults::{MS, Profile};

@@ -3,8 +3,8 @@
 use std::collections::VecDeque;
 
 use ftlog::{FrameDecoder, FrameKind};
-use ftvmm::arbiter::ClaimOutcome;
-use ftvmm::role::{primary, secondary};
+use protocol::arbiter::ClaimOutcome;
+use protocol::{primary, secondary};
 
 use crate::faults::{Fault, MS, Profile};
 use crate::host::{Clock, Host, Input, Name, Role, TICK_NS, Turn};

@@ -12,17 +12,18 @@
 use std::path::PathBuf;
 
 use ftlog::{Generation, VmId};
+use protocol::{
+    arbiter::ClaimOutcome,
+    sabotage::{self, Check},
+};
 use thiserror::Error;
 
 use super::{
-    ClaimOutcome, Ended, Entry, Holder, Latest,
+    Ended, Entry, Holder, Latest,
     directory::{Directory, Place},
     entry::{claim_name, ended_name, parse_claim_name},
 };
-use crate::{
-    host::clock::wall_ns,
-    sabotage::{self, Check},
-};
+use crate::host::clock::wall_ns;
 
 /// Generations of a VM whose records are kept.
 const KEPT: u64 = 8;

@@ -7,9 +7,8 @@ use std::{ffi::OsString, path::Path};
 
 use anyhow::{Context, bail};
 use clap::{Arg, ArgAction, Command};
+use machine::bounded;
 use toml::{Table, Value};
-
-use crate::host::bounded;
 
 const FLAG: &str = "--config";
 /// Of a file of options, which are a few lines.

@@ -1,8 +1,9 @@
 //! Exit statuses, the same for every command.
 
 use devices::Off;
+use replay::Ended;
 
-use crate::{disk::DiskError, logging, step::Ended};
+use crate::{disk::DiskError, logging};
 
 /// 0: done, and the guest was content. 1: the guest switched off with a status that is not 0.
 /// 2: the command line is wrong (clap's own). 3: everything else that failed. 4: a start was refused ([`Refused`]).

@@ -5,6 +5,9 @@ use std::{io::Write, path::PathBuf, sync::Arc, time::Duration};
 use anyhow::{Context, bail};
 use clap::Args;
 use ftlog::VmId;
+use machine::kvm::Host;
+use protocol::Config;
+use replay::{Ended, StopSwitch};
 
 use super::{
     exit, start,
@@ -17,14 +20,11 @@ use crate::{
     host::{Outlets, clock, console::ConsoleTarget, reserve},
     identity::{self, VmIdentity},
     ingress::Inbox,
-    kvm::Host,
     link::{
         primary::{self, Means, OnNetLoss, Origin, Site},
         secondary::{self, Listener, Served},
     },
-    role::Config,
     shutdown,
-    step::{Ended, StopSwitch},
 };
 
 /// How the pair watches each other.

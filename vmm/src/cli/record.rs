@@ -9,21 +9,24 @@ use std::{
 use anyhow::Context;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
+use machine::kvm::Host;
+use replay::{
+    StopSwitch, live,
+    logfile::{Player, Recording, Summary},
+};
 use serde_json::json;
 
 use super::{exit, vm::VmOptions};
 use crate::{
+    alone::{Observed, Recorded},
     control::{Board, Server},
     disk::Use,
     host::{
         bell::Bell,
         clock::{self, VirtualClock},
     },
-    ingress::{Inbox, TapReader, Timer},
-    kvm::Host,
-    logfile::{Player, Recording, Summary},
+    ingress::{HostInput, Inbox, TapReader, Timer},
     shutdown,
-    step::{Input, StopSwitch, live, observed::Observed},
 };
 
 /// Run a VM and write its execution to a file, from which `ftvmm replay` repeats it bit for bit
@@ -61,21 +64,15 @@ impl Record {
         let mut machine = self.vm.boot(&host, cpu, wall_base_ns, &outlets)?;
         shutdown::on_signal(&stop, &inbox)?;
         let shape = self.vm.shape(cpu, &outlets);
-        let mut recording = Recording::create(
-            &self.log,
-            self.force,
-            &mut machine,
-            shape,
-            wall_base_ns,
-            outlets.clone(),
-            board.clone(),
-        )?;
+        let mut recording = Recording::create(&self.log, self.force, &mut machine, shape, wall_base_ns)?;
         let net = machine.platform().net();
         let _reader = TapReader::start(outlets.tap.as_ref(), net, &inbox, &board, Bell::new()?)?;
         outlets.announce(net);
-        let input = Input { inbox, clock: VirtualClock::starting_at(0), stop, timer: Timer::new()? };
-        let ended =
-            live::run(&mut machine, &input, &mut Observed::new(&mut recording, board, outlets.tap.clone()));
+        let clock = VirtualClock::starting_at(0);
+        let mut input = HostInput::attach(&inbox, clock, &stop, Timer::new()?, machine.doorbell())?;
+        let mut witness = Recorded::new(&mut recording, outlets.clone(), board.clone());
+        let mut witness = Observed::new(&mut witness, board, outlets.tap.clone());
+        let ended = live::run(&mut machine, &mut input, &mut witness);
         outlets.console.close();
         let ended = ended?;
         recording.finish(&mut machine)?;

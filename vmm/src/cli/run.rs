@@ -3,19 +3,20 @@
 use std::{path::PathBuf, sync::Arc};
 
 use clap::Args;
+use machine::kvm::Host;
+use replay::{StopSwitch, live};
 
 use super::{exit, vm::VmOptions};
 use crate::{
+    alone::{Observed, Unprotected},
     control::{Board, Server},
     disk::Use,
     host::{
         bell::Bell,
         clock::{self, VirtualClock},
     },
-    ingress::{Inbox, TapReader, Timer},
-    kvm::Host,
+    ingress::{HostInput, Inbox, TapReader, Timer},
     shutdown,
-    step::{Input, StopSwitch, live, observed::Observed, unprotected::Unprotected},
 };
 
 /// Run a VM without protection: the baseline of every comparison
@@ -47,10 +48,11 @@ impl Run {
         let net = machine.platform().net();
         let _reader = TapReader::start(outlets.tap.as_ref(), net, &inbox, &board, Bell::new()?)?;
         outlets.announce(net);
-        let input = Input { inbox, clock: VirtualClock::starting_at(0), stop, timer: Timer::new()? };
+        let clock = VirtualClock::starting_at(0);
+        let mut input = HostInput::attach(&inbox, clock, &stop, Timer::new()?, machine.doorbell())?;
         let (console, tap) = (outlets.console.clone(), outlets.tap.clone());
         let mut witness = Unprotected(outlets);
-        let ended = live::run(&mut machine, &input, &mut Observed::new(&mut witness, board, tap));
+        let ended = live::run(&mut machine, &mut input, &mut Observed::new(&mut witness, board, tap));
         console.close();
         Ok(exit::of_machine(ended?))
     }

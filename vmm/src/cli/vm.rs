@@ -5,9 +5,14 @@ use std::{path::PathBuf, str::FromStr, sync::Arc};
 use clap::{Args, ValueEnum};
 use devices::{MAX_MTU, MIN_MTU, NetConfig, OnPanic, PlatformConfig};
 use ftlog::{NetShape, Shape};
+use machine::{
+    Machine,
+    boot::Image,
+    kvm::{Host, KvmError, Template},
+};
+use replay::StopSwitch;
 
 use crate::{
-    boot::Image,
     control::Board,
     disk::{self, DiskOption, Disks, Use},
     host::{
@@ -18,9 +23,6 @@ use crate::{
     },
     identity::VmName,
     ingress::Inbox,
-    kvm::{Host, KvmError, Template},
-    machine::Machine,
-    step::StopSwitch,
 };
 
 /// The VM to run.

@@ -1,10 +1,11 @@
 //! What `status` tells of the network card, and of devices that do nothing more.
 
 use devices::{FIRST_DISK_SLOT, NET_SLOT, NetDrops, RNG_SLOT, Violation};
+use machine::Counts;
 use serde::{Deserialize, Serialize};
 
 use super::Board;
-use crate::{host::tap::Tap, machine::Counts};
+use crate::host::tap::Tap;
 
 /// What does not work when a device waits for its reset.
 const DEVICES: &str = "devices";

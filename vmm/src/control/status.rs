@@ -1,9 +1,9 @@
 //! What `ftvmm status` tells.
 
+use machine::{EventCounts, ExitCounts};
 use serde::{Deserialize, Serialize};
 
 use super::{NetReport, Trouble};
-use crate::machine::{EventCounts, ExitCounts};
 
 /// Which part a process plays.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,7 +18,7 @@ pub enum Role {
     Alone,
 }
 
-/// Where a process is; see [`crate::role`].
+/// Where a process is; see [`protocol`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum State {

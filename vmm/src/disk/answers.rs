@@ -8,9 +8,10 @@ use std::{
 
 use devices::{DiskRequest, DiskStatus, FIRST_DISK_SLOT, MAX_DISKS};
 use ftlog::DiskMode;
+use replay::StopSwitch;
 
 use super::held::Held;
-use crate::{ingress::Inbox, step::StopSwitch};
+use crate::ingress::Inbox;
 
 /// How often whoever waits for a disk looks at the stop switch.
 const GLANCE: Duration = Duration::from_millis(50);

@@ -14,11 +14,11 @@ use std::{
 use devices::{DiskRequest, DiskStatus};
 use ftlog::DiskMode;
 use io_uring::IoUring;
+use protocol::fence::{Fence, Verdict};
 use rustix::event::{PollFd, PollFlags, poll};
 
 use super::{
-    Answers, Backing, Changes, DiskError, Fence,
-    fence::Verdict,
+    Answers, Backing, Changes, DiskError,
     intents::{BaseId, Intents},
     job::Job,
     ring::{Returned, Ring},

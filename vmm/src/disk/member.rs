@@ -13,9 +13,10 @@ use std::{
 
 use devices::DiskRequest;
 use ftlog::{DiskId, DiskLine, DiskMode, DiskShape, Generation};
+use protocol::fence::Fence;
 
 use super::{
-    Answers, Backing, Blocks, Changes, DiskError, Engine, Fence, Making, Progress, Use, changes_disk, device,
+    Answers, Backing, Blocks, Changes, DiskError, Engine, Making, Progress, Use, changes_disk, device,
     engine::{Equipment, Surroundings},
     file::SECTOR,
     intents::Intents,

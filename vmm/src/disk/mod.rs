@@ -15,7 +15,7 @@
 //! log does not have, its copy is of no more use and is made equal again before it is one of a pair again.
 //! *Shared*: both sides reach one file, and only the live one writes it. So a write has to wait for its log to be
 //! safe, it is on stable storage before it is answered (the other side cannot see this host's cache), and there is a
-//! [`Fence`] before the file for a side that does not know yet that it is the live one no more.
+//! [`Fence`](protocol::fence::Fence) before the file for a side that does not know yet that it is the live one no more.
 //!
 //! The data of all requests together is bounded (`held.rs`), in bytes and for the VM as a whole.
 //!
@@ -29,7 +29,6 @@ mod blocks;
 mod changes;
 mod device;
 mod engine;
-mod fence;
 mod file;
 mod held;
 mod intents;
@@ -49,7 +48,6 @@ pub use answers::Answers;
 pub use blocks::Blocks;
 pub use changes::Changes;
 pub use engine::Engine;
-pub use fence::{Fence, takeover_wait_ns};
 pub use file::{Backing, DiskError, Use};
 pub use intents::{BaseId, Intents, Regions};
 pub use making::{Making, restore};

@@ -7,15 +7,17 @@ use std::{
 
 use devices::{DiskRequest, DiskStatus, FIRST_DISK_SLOT, Output};
 use ftlog::{DiskLine, DiskMode, DiskShape, Event, Generation, Position, VmId};
+use protocol::fence::Fence;
+use replay::StopSwitch;
 
 use super::{
-    Answers, Backing, DiskCopy, DiskError, DiskOption, Engine, Fence, Making, Use,
+    Answers, Backing, DiskCopy, DiskError, DiskOption, Engine, Making, Use,
     bases::Bases,
     device,
     member::Disk,
     stamp::{Mark, Stamp},
 };
-use crate::{control::DiskReport, identity::Copy, ingress::Inbox, step::StopSwitch};
+use crate::{control::DiskReport, identity::Copy, ingress::Inbox};
 
 /// Requests of one disk without an answer at which the disk takes no more. A queue holds 256; a guest that resets the
 /// device again and again has more, as the host does not forget what it was asked. Their data are bounded by

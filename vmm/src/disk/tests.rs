@@ -4,6 +4,8 @@ use std::{fs, os::unix::fs::FileExt, sync::Arc, time::Duration};
 
 use devices::{DiskOperation, DiskRequest, DiskStatus, FIRST_DISK_SLOT, Output};
 use ftlog::{DiskMode, Event};
+use replay::Room;
+use replay::StopSwitch;
 use tempfile::{NamedTempFile, TempDir};
 
 use super::{
@@ -12,12 +14,7 @@ use super::{
     stamp::{Mark, StampState},
     *,
 };
-use crate::{
-    demo::random::Random,
-    host::clock::monotonic_ns,
-    ingress::{Inbox, Room},
-    step::StopSwitch,
-};
+use crate::{demo::random::Random, host::clock::monotonic_ns, ingress::Inbox};
 
 const SLOT: u8 = FIRST_DISK_SLOT;
 const SECTORS: u64 = 2048;

@@ -2,8 +2,9 @@
 
 use std::{fs, path::Path};
 
+use machine::kvm::{Host, PARAMETERS, Template, cpuid::TEMPLATES};
+
 use super::Finding;
-use crate::kvm::{Host, PARAMETERS, Template, cpuid::TEMPLATES};
 
 /// Kernel modules that bring a CPU's virtualization to KVM.
 const HARDWARE: [(&str, &str); 2] = [("kvm_intel", "Intel VMX"), ("kvm_amd", "AMD SVM")];

@@ -76,7 +76,7 @@ mod tests {
 
     #[test]
     fn the_trial_guest_does_the_same_twice() {
-        if crate::kvm::Host::open().is_err() && std::env::var_os("FTVMM_TEST_WITHOUT_KVM").is_some() {
+        if machine::kvm::Host::open().is_err() && std::env::var_os("FTVMM_TEST_WITHOUT_KVM").is_some() {
             return eprintln!("skipped: there is no KVM");
         }
         let trial = trial::examine();

@@ -1,19 +1,17 @@
 //! A trial: a small guest runs, and runs again from what was recorded of it.
 
-use std::time::Instant;
+use std::{sync::Arc, time::Instant};
 
 use anyhow::ensure;
 use devices::{Output, PlatformConfig};
 use ftlog::{Position, Step, StepRef};
+use machine::{Machine, boot::Image, kvm::Host};
+use replay::{Ended, StopSwitch, Witness, live, replayed};
 
 use super::Finding;
 use crate::{
-    boot::Image,
     host::clock::VirtualClock,
-    ingress::Timer,
-    kvm::Host,
-    machine::Machine,
-    step::{Ended, Input, StopSwitch, Witness, live, replayed},
+    ingress::{HostInput, Timer},
 };
 
 const GUEST: &str = "builtin:exits";
@@ -38,14 +36,10 @@ pub fn examine() -> Finding {
 fn replay_equals_recording() -> anyhow::Result<String> {
     let mut kept = Kept::default();
     let mut recorded = machine()?;
-    let input = Input {
-        inbox: Default::default(),
-        clock: VirtualClock::starting_at(0),
-        stop: StopSwitch::default(),
-        timer: Timer::new()?,
-    };
+    let (stop, clock) = (StopSwitch::default(), VirtualClock::starting_at(0));
+    let mut input = HostInput::attach(&Arc::default(), clock, &stop, Timer::new()?, recorded.doorbell())?;
     let begun = Instant::now();
-    let ended = live::run(&mut recorded, &input, &mut kept)?;
+    let ended = live::run(&mut recorded, &mut input, &mut kept)?;
     let took = begun.elapsed();
     ensure!(
         ended == Ended::PoweredOff(devices::Off::Status(0)),
@@ -55,7 +49,7 @@ fn replay_equals_recording() -> anyhow::Result<String> {
     let mut repeated = machine()?;
     let mut outputs = Vec::new();
     for (position, step) in &kept.steps {
-        replayed::step(&mut repeated, *position, step, &mut outputs, &input.stop)?;
+        replayed::step(&mut repeated, *position, step, &mut outputs, &stop)?;
         outputs.clear();
     }
     let (first, second) = (recorded.digests()?, repeated.digests()?);

@@ -2,7 +2,6 @@
 
 pub mod announce;
 pub mod bell;
-pub mod bounded;
 pub mod clock;
 pub mod console;
 pub mod door;

@@ -15,12 +15,10 @@
 //! ```
 
 use ftlog::{Generation, VmId};
+use protocol::YIELD_NS;
 
 use super::Presence;
-use crate::{
-    arbiter::{Latest, Whereabouts},
-    role::YIELD_NS,
-};
+use crate::arbiter::{Latest, Whereabouts};
 
 /// All that is known before a start.
 #[derive(Clone, Debug)]

@@ -6,6 +6,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use machine::memory::Doorbell;
 use rustix::{
     io::Errno,
     time::{
@@ -14,12 +15,9 @@ use rustix::{
     },
 };
 
-use crate::{
-    host::{
-        clock::{VirtualClock, monotonic_ns},
-        reserve::{self, Handle},
-    },
-    memory::Doorbell,
+use crate::host::{
+    clock::{VirtualClock, monotonic_ns},
+    reserve::{self, Handle},
 };
 
 const NEVER: u64 = u64::MAX;

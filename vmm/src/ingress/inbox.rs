@@ -7,8 +7,8 @@ use std::{
 };
 
 use ftlog::Event;
-
-use crate::memory::Doorbell;
+use machine::memory::Doorbell;
+use replay::Room;
 
 /// Frames that may wait; the TAP reader pauses above it and the kernel drops what does not fit in its own queue.
 const MAX_FRAMES: usize = 1024;
@@ -24,15 +24,6 @@ const MAX_STEP_FRAMES: usize = 256;
 /// is well below a log frame's bound.
 const MAX_STEP_ANSWERS: usize = 256;
 const MAX_STEP_DISK_BYTES: usize = 1 << 20;
-
-/// How much the guest could take in now.
-#[derive(Clone, Copy, Debug)]
-pub struct Room {
-    /// Network frames.
-    pub frames: usize,
-    /// Console bytes.
-    pub console: usize,
-}
 
 #[derive(Default)]
 struct Waiting {

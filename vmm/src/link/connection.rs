@@ -8,9 +8,8 @@ use std::{
 };
 
 use ftlog::{Frame, FrameDecoder, FrameError, FrameKind, encode_frame};
+use protocol::LossReason;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-
-use crate::role::LossReason;
 
 const READ_CHUNK: usize = 256 << 10;
 /// What was written of the queue is let go when it is this much, so that a queue that never runs dry does not grow.

@@ -18,12 +18,10 @@ use std::{
 
 use anyhow::{Context, bail, ensure};
 use ftlog::{FrameKind, Generation, Hello, Message, Purpose, Refuse, Report, Welcome};
+use machine::kvm::cpuid;
 
 use super::connection::Connection;
-use crate::{
-    identity::{Presence, VmIdentity},
-    kvm::cpuid,
-};
+use crate::identity::{Presence, VmIdentity};
 
 /// How long the other side may take for each answer.
 pub const PATIENCE: Duration = Duration::from_secs(2);

@@ -196,7 +196,7 @@ fn cell(value: Option<f64>, digits: usize) -> String {
 mod tests {
     use std::collections::BTreeMap;
 
-    use ftvmm::machine::EventCount;
+    use machine::EventCount;
 
     use super::*;
 

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, ensure};
-use ftvmm::{control::Status, machine::EventCount};
+use ftvmm::control::Status;
+use machine::EventCount;
 use serde::Serialize;
 
 /// A stretch of a guest's life.
@@ -106,7 +107,7 @@ fn quantile(counts: &[(f64, u64)], share: f64) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use ftvmm::machine::{EventCounts, ExitCounts};
+    use machine::{EventCounts, ExitCounts};
 
     use super::*;
 

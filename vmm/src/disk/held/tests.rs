@@ -7,13 +7,14 @@ use devices::{
     DiskOperation, DiskRequest, DiskStatus, FIRST_DISK_SLOT, MAX_DISKS, MAX_REQUEST_BYTES, Output,
 };
 use ftlog::{DiskMode, Event};
+use replay::Room;
+use replay::StopSwitch;
 use tempfile::TempDir;
 
 use super::{MAX_HELD_BYTES, SHARE};
 use crate::{
     disk::{DiskOption, Disks, Use},
-    ingress::{Inbox, Room},
-    step::StopSwitch,
+    ingress::Inbox,
 };
 
 /// Requests to each disk: 384 MiB to all of them.

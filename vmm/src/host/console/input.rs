@@ -96,7 +96,7 @@ mod tests {
     use ftlog::Event;
 
     use super::*;
-    use crate::ingress::Room;
+    use replay::Room;
 
     #[test]
     fn what_is_pasted_faster_than_the_guest_reads_is_all_there_in_the_end() {

@@ -1,12 +1,12 @@
 //! Looking for a secondary, on a thread of its own because names resolve and hosts answer slowly.
 
 use ftlog::{Hello, Purpose, Welcome};
+use protocol::primary::{Link, PeerEvent, Phase};
 
 use super::{messages::Message, streaming::Stream, thread::LinkThread};
 use crate::{
     host::{clock::monotonic_ns, reserve},
     link::{connection::Connection, handshake::ask_for_protection, mailbox::Mailbox},
-    role::primary::{Link, PeerEvent, Phase},
 };
 
 /// When to look again after an attempt came to nothing, ns.

@@ -4,18 +4,18 @@ use std::{thread, time::Duration};
 
 use ftlog::{FrameKind, Generation, Heartbeat};
 use hdrhistogram::Histogram;
+use protocol::{
+    LossReason,
+    arbiter::ClaimOutcome,
+    commit::Held,
+    primary::{Effect, Link},
+};
 
 use super::{messages::Message, orders::Halted, thread::LinkThread};
 use crate::{
-    arbiter::ClaimOutcome,
-    commit::Held,
     control::{Board, Role},
     disk::stamp::StampState,
     host::{clock::monotonic_ns, reserve},
-    role::{
-        LossReason,
-        primary::{Effect, Link},
-    },
 };
 
 /// When stamps that could not be written are tried again.

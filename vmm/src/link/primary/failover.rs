@@ -6,13 +6,13 @@ use std::{
 };
 
 use ftlog::{Hello, Purpose};
+use protocol::primary::{Event, Phase};
 use serde_json::{Value, json};
 
 use super::{orders::Halted, thread::LinkThread};
 use crate::{
     control::{Pending, Request, Status},
     link::handshake::query,
-    role::primary::{Event, Phase},
 };
 
 /// How long a secondary may take to take over on request.

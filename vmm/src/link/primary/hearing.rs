@@ -1,12 +1,12 @@
 //! What the secondary says.
 
 use ftlog::{Frame, FrameKind};
-
-use super::{resync::Resync, streaming, thread::LinkThread};
-use crate::role::{
+use protocol::{
     LossReason,
     primary::{Event, Link, PeerEvent},
 };
+
+use super::{resync::Resync, streaming, thread::LinkThread};
 
 impl LinkThread {
     pub(super) fn tell_peer_event(&mut self, link: Link, event: PeerEvent) {

@@ -2,21 +2,19 @@
 
 use devices::Output;
 use ftlog::{FrameKind, Generation};
+use protocol::{
+    YIELD_NS,
+    arbiter::ClaimOutcome,
+    commit::Held,
+    primary::{Event, PeerEvent, Phase},
+};
 
 use super::{
     effects,
     messages::{FromVcpu, Message, Stretch},
     thread::{LinkThread, Ready},
 };
-use crate::{
-    arbiter::ClaimOutcome,
-    commit::Held,
-    host::clock::monotonic_ns,
-    role::{
-        YIELD_NS,
-        primary::{Event, PeerEvent, Phase},
-    },
-};
+use crate::host::clock::monotonic_ns;
 
 /// Letters taken between two looks at the connection.
 const LETTERS_AT_ONCE: usize = 64;

@@ -1,14 +1,15 @@
 //! What the link thread is told.
 
 use devices::Output;
+use ftlog::RegisterFile;
 use ftlog::{FrameKind, Generation, Position, Welcome};
-use replay::{Batch, RegisterFile};
+use protocol::{arbiter::ClaimOutcome, primary::Link};
+use replay::Batch;
 
 use crate::{
-    arbiter::{ArbiterError, ClaimOutcome, Latest},
+    arbiter::{ArbiterError, Latest},
     control::Pending,
     link::connection::Connection,
-    role::primary::Link,
 };
 
 /// What the vCPU thread says. It is not heard while the connection takes nothing more, and then has to wait.

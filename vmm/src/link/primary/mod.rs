@@ -1,4 +1,4 @@
-//! The primary: the vCPU thread runs the VM and records it, the link thread does what the [core](crate::role::primary)
+//! The primary: the vCPU thread runs the VM and records it, the link thread does what the [core](protocol::primary)
 //! asks.
 
 mod connector;
@@ -23,6 +23,9 @@ use std::{sync::Arc, time::Duration};
 use crossbeam_channel::bounded;
 use devices::Off;
 use ftlog::{Generation, Hello, Purpose};
+use machine::Machine;
+use protocol::{Config, arbiter::ClaimOutcome};
+use replay::{Ended, StopSwitch, live};
 
 pub use means::Means;
 pub use net_loss::OnNetLoss;
@@ -36,15 +39,12 @@ use self::{
 };
 use super::handshake::hello;
 use crate::{
-    arbiter::{Claim, ClaimOutcome, Ended as EndedRecord, FileArbiter, Holder},
+    arbiter::{Claim, Ended as EndedRecord, FileArbiter, Holder},
     control::Board,
     disk::stamp::{Mark, StampState},
     host::{Outlets, clock::VirtualClock, reserve},
     identity::{Permission, VmIdentity},
-    ingress::{Inbox, TapReader},
-    machine::Machine,
-    role::Config,
-    step::{Ended, Input, StopSwitch, live},
+    ingress::{HostInput, Inbox, TapReader},
 };
 
 /// How long an orderly end waits for the arbiter.
@@ -179,14 +179,14 @@ pub fn run(
     })?;
     let net = machine.platform().net();
     let _reader = TapReader::start(site.outlets.tap.as_ref(), net, &site.inbox, &site.board, reader_stop)?;
-    let input = Input { inbox: site.inbox.clone(), clock, stop: site.stop.clone(), timer };
     let mut witness = Recorded::new(identity, vcpu_mailbox, orders, site.outlets.disks.clone(), from);
     // Until the arbiter has said that this side may, the guest does not run.
     let ended = witness.obey(machine).and_then(|()| {
         if starts && !site.stop.is_thrown() {
             site.outlets.announce(net);
         }
-        live::run(machine, &input, &mut witness)
+        let mut input = HostInput::attach(&site.inbox, clock, &site.stop, timer, machine.doorbell())?;
+        live::run(machine, &mut input, &mut witness)
     });
     let ended = witness.finish().and(ended);
     site.board.set_handler(None);

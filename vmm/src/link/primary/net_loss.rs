@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use protocol::primary::Phase;
+
 use super::{orders::Halted, thread::LinkThread};
-use crate::{host::clock::monotonic_ns, role::primary::Phase};
+use crate::host::clock::monotonic_ns;
 
 /// For how long the device may be gone before the VM is handed over: longer than it takes to make it again.
 const PATIENCE: Duration = Duration::from_secs(2);

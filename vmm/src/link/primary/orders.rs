@@ -9,12 +9,10 @@ use std::{
 };
 
 use ftlog::Generation;
+use protocol::primary::{Link, Pace};
+use replay::StopSwitch;
 
-use crate::{
-    ingress::Inbox,
-    role::{Pace, primary::Link},
-    step::StopSwitch,
-};
+use crate::ingress::Inbox;
 
 /// How often a stopped vCPU thread looks at the stop switch.
 const GLANCE: Duration = Duration::from_millis(50);

@@ -13,20 +13,19 @@ mod compare;
 
 use std::{io, os::fd::BorrowedFd, thread};
 
-use crossbeam_channel::{Sender, bounded};
-use ftlog::{DiskBases, DiskDigests, Frame, FrameKind, Generation, Message, Refuse};
-
 use compare::compare_all;
 pub use compare::send_changes;
+use crossbeam_channel::{Sender, bounded};
+use ftlog::{DiskBases, DiskDigests, Frame, FrameKind, Generation, Message, Refuse};
+use protocol::{
+    LossReason,
+    primary::{Link, PeerEvent},
+};
 
 use super::thread::LinkThread;
 use crate::{
     disk::Disks,
     link::mailbox::{Letters, mailbox_of},
-    role::{
-        LossReason,
-        primary::{Link, PeerEvent},
-    },
 };
 
 /// Frames of the secondary that may wait for their comparison.

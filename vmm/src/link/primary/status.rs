@@ -1,10 +1,11 @@
 //! What `status` tells of a primary.
 
+use protocol::primary::Phase;
+
 use super::thread::LinkThread;
 use crate::{
     control::{CommitDelay, State},
     host::clock::monotonic_ns,
-    role::primary::Phase,
 };
 
 /// How often a protected VM's status is written, ns.

@@ -3,16 +3,14 @@
 use std::collections::VecDeque;
 
 use anyhow::Context;
+use ftlog::RegisterFile;
 use ftlog::{Ack, Diverged, Frame, FrameKind, Message, Position, Refuse, Registers};
-use replay::RegisterFile;
-
-use crate::{
-    link::connection::Connection,
-    role::{
-        LossReason,
-        primary::{Link, PeerEvent},
-    },
+use protocol::{
+    LossReason,
+    primary::{Link, PeerEvent},
 };
+
+use crate::link::connection::Connection;
 
 /// Registers kept to explain a divergence: a second or so of a busy guest.
 const KEPT_REGISTERS: usize = 1 << 15;
@@ -80,8 +78,8 @@ pub fn answer_divergence(stream: &mut Stream, frame: &Frame, ring: &RegisterRing
     let answer = Registers { position: diverged.position, registers: ours.copied() };
     stream.connection.send(FrameKind::Registers, &answer.encode()?);
     let registers = match ours {
-        Some(ours) => replay::describe_both(ours, &diverged.registers),
-        None => replay::describe(&diverged.registers),
+        Some(ours) => ftlog::describe_both(ours, &diverged.registers),
+        None => ftlog::describe(&diverged.registers),
     };
     Ok(format!("the secondary diverged at {}: {}\n{registers}", diverged.position, diverged.text))
 }

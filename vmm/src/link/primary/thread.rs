@@ -5,6 +5,12 @@ use std::{sync::Arc, thread, time::Duration};
 use devices::{DiskRequest, Output};
 use ftlog::{Generation, Position};
 use hdrhistogram::Histogram;
+use machine::Tally;
+use protocol::{
+    YIELD_NS,
+    commit::{Gate, Limits},
+    primary::{Event, PeerEvent, Phase, Primary},
+};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::{
@@ -19,18 +25,12 @@ use super::{
     writes::Lease,
 };
 use crate::{
-    commit::{Gate, Limits},
     control::Pending,
     host::clock::monotonic_ns,
     identity::VmIdentity,
     link::{
         mailbox::{Letters, Mailbox},
         rate::Rate,
-    },
-    machine::Tally,
-    role::{
-        YIELD_NS,
-        primary::{Event, PeerEvent, Phase, Primary},
     },
 };
 

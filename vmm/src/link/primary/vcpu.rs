@@ -3,25 +3,19 @@
 use std::{sync::Arc, thread, time::Duration};
 
 use devices::Output;
+use ftlog::RegisterFile;
 use ftlog::{FrameKind, Generation, Manifest, Position, StepRef};
-use replay::{Recorder, RegisterFile};
+use machine::{Machine, kvm::cpuid, snapshot};
+use protocol::{MAX_HEARTBEAT_NS, primary::Link};
+use replay::Recorder;
+use replay::Witness;
 
 use super::{
     messages::{FromVcpu, Stretch},
     orders::{Halted, Order, Orders},
     resync::send_changes,
 };
-use crate::{
-    disk::Disks,
-    host::clock::monotonic_ns,
-    identity::VmIdentity,
-    kvm::cpuid,
-    link::mailbox::Mailbox,
-    machine::Machine,
-    role::{MAX_HEARTBEAT_NS, primary::Link},
-    snapshot,
-    step::Witness,
-};
+use crate::{disk::Disks, host::clock::monotonic_ns, identity::VmIdentity, link::mailbox::Mailbox};
 
 /// Records older than this are handed over even when nobody waits for them, so that the secondary stays close. It is
 /// also how often a busy guest without outputs costs both hosts a wake-up and a packet each way: as often as an idle
@@ -122,7 +116,7 @@ impl Recorded {
             time_ns: machine.time_ns(),
             wall_base_ns: self.identity.wall_base_ns,
         };
-        snapshot::write(machine, &manifest, &mut |kind, body| {
+        snapshot::write(machine, &manifest, |kind, body| {
             self.tell(FromVcpu::SeedFrame(link, kind, body.to_vec()))
         })?;
         self.tell(FromVcpu::SeedSent(link))
@@ -201,8 +195,8 @@ mod tests {
         disk::Use,
         ingress::Inbox,
         link::mailbox::{Letters, mailbox},
-        step::StopSwitch,
     };
+    use replay::StopSwitch;
 
     fn recorded() -> (Recorded, Letters<FromVcpu>) {
         let (inbox, stop) = (Arc::new(Inbox::default()), StopSwitch::default());

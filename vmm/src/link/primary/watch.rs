@@ -4,15 +4,15 @@
 //! no verdict: this side runs on, and `status` says that the arbiter cannot be seen.
 
 use ftlog::Generation;
+use protocol::{
+    LOOK_NS,
+    primary::{Event, Phase},
+};
 
 use super::{messages::Message, thread::LinkThread};
 use crate::{
     arbiter::{ArbiterError, Holder, Latest},
     host::{clock::monotonic_ns, reserve},
-    role::{
-        LOOK_NS,
-        primary::{Event, Phase},
-    },
 };
 
 /// What `status` calls it when the arbiter cannot be seen.

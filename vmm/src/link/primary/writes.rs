@@ -4,12 +4,12 @@ use std::collections::VecDeque;
 
 use devices::DiskRequest;
 use ftlog::Position;
+use protocol::{
+    commit::{Gate, Held},
+    primary::Phase,
+};
 
 use super::thread::LinkThread;
-use crate::{
-    commit::{Gate, Held},
-    role::primary::Phase,
-};
 
 /// Batches whose time is kept; of more than that the oldest are forgotten, which makes the lease shorter.
 const MAX_BATCHES: usize = 1 << 16;

@@ -13,13 +13,13 @@ use std::{
 use anyhow::{Context, ensure};
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use ftlog::{DiskBlock, DiskDigests, DiskLine, DiskRegions, Frame, FrameKind, Position};
+use protocol::secondary::Event;
 
 use super::{replica::Report, session::LinkThread};
 use crate::{
     control::Board,
     disk::{DiskCopy, Disks, Making, Regions, stamp::Mark},
     link::mailbox::{Letters, Mailbox, mailbox_of},
-    role::secondary::Event,
 };
 
 /// Digests in one frame: of 16 MiB of a disk.

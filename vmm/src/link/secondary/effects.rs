@@ -4,15 +4,13 @@ use std::sync::{MutexGuard, PoisonError};
 
 use devices::Output;
 use ftlog::{Ack, FrameKind, Generation, Heartbeat, Message, Position, Refuse};
+use protocol::{arbiter::ClaimOutcome, commit::Unreleased, secondary::Effect};
 
 use super::{
     replica::{Report, Task},
     session::LinkThread,
 };
-use crate::{
-    arbiter::ClaimOutcome, commit::Unreleased, host::reserve, link::connection::Connection,
-    role::secondary::Effect,
-};
+use crate::{host::reserve, link::connection::Connection};
 
 impl LinkThread {
     pub(super) fn carry_out(&mut self, effect: Effect) {

@@ -3,6 +3,8 @@
 use std::time::{Duration, Instant};
 
 use ftlog::{Diverged, Frame, FrameKind, Heartbeat, Message, Position, Refuse, Registers, decode_steps};
+use machine::snapshot::Seed;
+use protocol::{LossReason, secondary::Event};
 use replay::Divergence;
 
 use super::{
@@ -10,11 +12,7 @@ use super::{
     replica::{Report, Task},
     session::LinkThread,
 };
-use crate::{
-    link::connection::Connection,
-    role::{LossReason, secondary::Event},
-    snapshot::Seed,
-};
+use crate::link::connection::Connection;
 
 /// How long a diverged secondary waits for the primary's registers.
 const EXPLANATION: Duration = Duration::from_millis(500);
@@ -209,7 +207,7 @@ impl LinkThread {
     }
 }
 
-fn primary_registers(connection: &mut Connection, position: Position) -> Option<Box<replay::RegisterFile>> {
+fn primary_registers(connection: &mut Connection, position: Position) -> Option<Box<ftlog::RegisterFile>> {
     let deadline = Instant::now() + EXPLANATION;
     while Instant::now() < deadline {
         let frame = connection.receive_within(EXPLANATION).ok()?;

@@ -12,19 +12,21 @@ use std::{
 use anyhow::{Context, bail, ensure};
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use ftlog::{DiskShape, FrameKind, Hello, Message, Purpose, Refuse, Report, Welcome};
+use machine::{
+    kvm::{Host, Template},
+    memory,
+};
 
 use crate::{
     arbiter::Latest,
     control::{Board, Role, State},
     host::door::Door,
     identity::Presence,
-    kvm::{Host, Template},
     link::{
         connection::Connection,
         handshake::{PATIENCE, software},
         primary::Site,
     },
-    memory,
 };
 
 /// Log that may wait here for its execution, bytes.

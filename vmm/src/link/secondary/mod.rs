@@ -20,6 +20,7 @@ use std::time::Duration;
 use crossbeam_channel::RecvTimeoutError;
 use devices::Off;
 use ftlog::Generation;
+use machine::Machine;
 
 pub use listener::Listener;
 
@@ -28,7 +29,6 @@ use super::primary::Site;
 use crate::{
     control::{Role, State},
     identity::VmIdentity,
-    machine::Machine,
 };
 
 /// How often an idle secondary looks at the stop switch.

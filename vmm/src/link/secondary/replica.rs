@@ -5,21 +5,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 use anyhow::Context;
 use devices::{NetConfig, Output};
 use ftlog::{Generation, NetShape, Position, Step, StepsFrame};
+use machine::{Machine, kvm::Host, snapshot::Seed};
+use protocol::{Recovery, arbiter::ClaimOutcome, commit::Unreleased};
 use replay::Divergence;
+use replay::replayed::{self, StepError};
 
 use super::{Served, copies::Writer, session::Session};
 use crate::{
-    arbiter::ClaimOutcome,
-    commit::Unreleased,
     disk::{self, Making, stamp::StampState},
     host::announce::Addresses,
     identity::VmIdentity,
-    kvm::Host,
     link::{mailbox::Mailbox, primary::Site},
-    machine::Machine,
-    role::Recovery,
-    snapshot::Seed,
-    step::replayed::{self, StepError},
 };
 
 /// What the link thread wants done.

@@ -10,6 +10,12 @@ use std::{
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use devices::Output;
 use ftlog::{Frame, Hello, Position};
+use machine::snapshot::Seed;
+use protocol::{
+    LossReason,
+    commit::{Limits, Unreleased},
+    secondary::{Event, Phase, Secondary},
+};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::{
@@ -18,7 +24,6 @@ use super::{
     replica::{Report, Task},
 };
 use crate::{
-    commit::{Limits, Unreleased},
     control::{Board, State},
     disk::stamp::StampState,
     host::{
@@ -32,11 +37,6 @@ use crate::{
         primary::Site,
         rate::Rate,
     },
-    role::{
-        LossReason,
-        secondary::{Event, Phase, Secondary},
-    },
-    snapshot::Seed,
 };
 
 /// How often the status of a secondary that follows is written, ns.

@@ -3,6 +3,8 @@
 use std::sync::PoisonError;
 
 use ftlog::{Generation, Position};
+use machine::Machine;
+use protocol::{Recovery, fence::takeover_wait_ns};
 
 use super::{
     Served,
@@ -10,10 +12,7 @@ use super::{
 };
 use crate::{
     control::Takeover,
-    disk::takeover_wait_ns,
     host::{announce::announce, clock::monotonic_ns},
-    machine::Machine,
-    role::Recovery,
 };
 
 impl Replica<'_> {

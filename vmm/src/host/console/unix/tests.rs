@@ -4,16 +4,14 @@ use std::{
 };
 
 use ftlog::Event;
+use replay::Room;
 use tempfile::TempDir;
 
 use super::{
     super::tests::{connect, read},
     *,
 };
-use crate::{
-    host::console::{Console, ConsoleTarget},
-    ingress::Room,
-};
+use crate::host::console::{Console, ConsoleTarget};
 
 const PATIENCE: Duration = Duration::from_secs(10);
 

@@ -4,6 +4,8 @@ use std::{fs, path::PathBuf, slice::from_ref, sync::Arc, time::Duration};
 
 use devices::{DiskOperation, DiskRequest, FIRST_DISK_SLOT, Output};
 use ftlog::{DISK_BLOCK, DiskBlock, DiskMode, DiskRegions, Position, Shape, VmId};
+use replay::Room;
+use replay::StopSwitch;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tempfile::TempDir;
 
@@ -16,7 +18,7 @@ use crate::{
         stamp::{Mark, StampState},
     },
     identity::VmIdentity,
-    ingress::{Inbox, Room},
+    ingress::Inbox,
     link::{
         mailbox::{Mailbox, mailbox},
         secondary::{
@@ -24,7 +26,6 @@ use crate::{
             replica::Report,
         },
     },
-    step::StopSwitch,
 };
 
 /// Not whole blocks, and more than one frame of digests.

@@ -1,0 +1,53 @@
+//! The kernel-entry clock: how a guest that makes no exit of its own comes to a sync point, at the same instruction on
+//! both sides.
+//!
+//! The guest counts its kernel entries (system calls, page faults and the like) in a variable of its own. Where the
+//! count reaches the deadline that the monitor keeps in a page of the guest's, it writes to a port, with the count in
+//! RAX. That exit is a sync point as any other.
+//!
+//! ```text
+//!   live:    something waits ─► Doorbell::ring (deadline 0) ─► exit at the next entry ─► RAX is logged as `entries`
+//!   replay:  `entries` of the step ─► Doorbell::set, before the stretch is run ─────────► exit at the same entry
+//! ```
+//!
+//! What it does not reach is a program that computes for long without entering its kernel: what waits for the guest
+//! then waits on. Whatever is to name a position there (a count of branches) or to do without one (state sent in place
+//! of log) has its place here: the live side asks for an end of the stretch by ringing and learns in
+//! [`Reached::entries`](super::Reached::entries) how the log is to name it; the replaying side runs no stretch before
+//! [`EntryClock::Logged`] has told it how that stretch ended.
+
+use ftlog::RegisterFile;
+
+use super::Machine;
+use crate::{kvm::Exit, memory::ENTRY_CLOCK_PORT};
+
+/// Index of RAX in a register file.
+const RAX: usize = 0;
+
+/// Who decides at which kernel entry a stretch ends, if none of the guest's other exits ends it before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EntryClock {
+    /// Whoever rings, at any time.
+    Live,
+    /// The log: at this count of entries, or at none.
+    Logged(Option<u64>),
+}
+
+/// The guest's count of kernel entries, if an exit is that of the kernel-entry clock.
+pub fn entries_at(exit: Exit, registers: &RegisterFile) -> Option<u64> {
+    matches!(exit, Exit::PioWrite { port: ENTRY_CLOCK_PORT, .. }).then(|| registers[RAX])
+}
+
+impl Machine {
+    /// Sets the deadline for the stretch that is about to be run.
+    pub(super) fn wind(&self, clock: EntryClock) {
+        match clock {
+            // An interrupt that the guest did not take now (another came first, or its flag is off) would wait for an
+            // exit that may be far away.
+            EntryClock::Live if self.platform.pending_vector().is_some() => self.doorbell().ring(),
+            EntryClock::Live => {}
+            EntryClock::Logged(Some(entries)) => self.doorbell().set(entries),
+            EntryClock::Logged(None) => self.doorbell().reset(),
+        }
+    }
+}

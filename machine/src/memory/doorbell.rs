@@ -1,0 +1,82 @@
+//! The deadline page: one page beside the guest's RAM that the monitor writes and the guest can only read.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
+use vm_memory::{MmapRegion, VolatileMemory};
+
+use super::{MemoryError, PAGE_SIZE};
+
+/// Guest-physical address of the page; it is no RAM, and no digest and no seed has it.
+pub const DEADLINE_PAGE: u64 = 0xcfff_f000;
+/// The port by which a guest says that its count of kernel entries has reached the deadline.
+pub const ENTRY_CLOCK_PORT: u16 = 0x550;
+
+/// A deadline that no count of kernel entries reaches.
+const NEVER: u64 = u64::MAX;
+
+/// The `deadline` of the kernel-entry clock, the page's first eight bytes: when the guest's count of kernel entries
+/// reaches it, the guest makes a VM exit. Clones write the same page, from any thread, at any time.
+#[derive(Clone)]
+pub struct Doorbell {
+    page: Arc<MmapRegion>,
+}
+
+impl Doorbell {
+    /// A page whose deadline never comes.
+    pub fn new() -> Result<Self, MemoryError> {
+        let page = MmapRegion::new(PAGE_SIZE).map_err(|error| MemoryError::Page(error.to_string()))?;
+        let doorbell = Self { page: Arc::new(page) };
+        doorbell.reset();
+        Ok(doorbell)
+    }
+
+    /// The guest is to exit at its next kernel entry.
+    pub fn ring(&self) {
+        self.set(0);
+    }
+
+    /// The guest is to go on.
+    pub fn reset(&self) {
+        self.set(NEVER);
+    }
+
+    /// The guest is to exit at kernel entry `entries`.
+    pub fn set(&self, entries: u64) {
+        // Release: what was put down for the guest before the bell was rung is there when its exit has come.
+        self.deadline().store(entries, Ordering::Release);
+    }
+
+    /// The page in this process.
+    pub(crate) fn host_address(&self) -> u64 {
+        self.page.as_ptr() as u64
+    }
+
+    fn deadline(&self) -> &AtomicU64 {
+        self.page.get_atomic_ref(0).expect("a page holds a number at its start")
+    }
+
+    /// Whether the guest is to exit at its next kernel entry.
+    #[must_use]
+    pub fn is_ringing(&self) -> bool {
+        self.deadline().load(Ordering::Acquire) == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clones_write_the_same_page() {
+        let doorbell = Doorbell::new().unwrap();
+        let other = doorbell.clone();
+        assert!(!doorbell.is_ringing());
+        other.ring();
+        assert!(doorbell.is_ringing());
+        doorbell.reset();
+        assert!(!other.is_ringing());
+    }
+}

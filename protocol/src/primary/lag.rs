@@ -1,0 +1,90 @@
+//! How old the oldest record is that the secondary has not executed.
+
+use alloc::collections::VecDeque;
+
+use ftlog::Position;
+
+/// Marks kept at most; beyond it the newest mark stretches, so an age can only be overestimated.
+const MOST_MARKS: usize = 512;
+/// Records closer together than this fraction of the lag limit share a mark.
+const MARKS_PER_LIMIT: u64 = 128;
+
+/// A run of records: the last one's position, the first one's time.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Mark {
+    through: Position,
+    since_ns: u64,
+}
+
+/// The ages of the records sent and not yet executed, in bounded memory.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Lag {
+    spacing_ns: u64,
+    marks: VecDeque<Mark>,
+}
+
+impl Lag {
+    pub(super) fn new(max_lag_ns: u64) -> Self {
+        Self { spacing_ns: max_lag_ns / MARKS_PER_LIMIT, marks: VecDeque::new() }
+    }
+
+    /// Records up to `through` were sent.
+    pub(super) fn sent(&mut self, through: Position, now_ns: u64) {
+        let full = self.marks.len() >= MOST_MARKS;
+        match self.marks.back_mut() {
+            Some(last) if full || now_ns.saturating_sub(last.since_ns) < self.spacing_ns => {
+                last.through = through;
+            }
+            _ => self.marks.push_back(Mark { through, since_ns: now_ns }),
+        }
+    }
+
+    /// Records up to `through` were executed.
+    pub(super) fn executed(&mut self, through: Position) {
+        while self.marks.front().is_some_and(|mark| mark.through <= through) {
+            self.marks.pop_front();
+        }
+    }
+
+    /// The age of the oldest record not executed, in ns; 0 if all are.
+    pub(super) fn age_ns(&self, now_ns: u64) -> u64 {
+        self.marks.front().map_or(0, |mark| now_ns.saturating_sub(mark.since_ns))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMIT_NS: u64 = 128_000;
+
+    #[test]
+    fn the_age_is_that_of_the_oldest_record_left() {
+        let mut lag = Lag::new(LIMIT_NS);
+        assert_eq!(lag.age_ns(7), 0);
+        for n in 0..10 {
+            lag.sent(Position(n), n * 1000);
+        }
+        assert_eq!(lag.age_ns(20_000), 20_000);
+        lag.executed(Position(3));
+        assert_eq!(lag.age_ns(20_000), 16_000);
+        lag.executed(Position(9));
+        assert_eq!(lag.age_ns(20_000), 0);
+    }
+
+    #[test]
+    fn memory_is_bounded_and_ages_err_on_the_old_side() {
+        let mut lag = Lag::new(LIMIT_NS);
+        for n in 0..100_000_u64 {
+            lag.sent(Position(n), n * 300);
+            assert!(lag.marks.len() <= MOST_MARKS);
+        }
+        for executed in (0..100_000_u64).step_by(997) {
+            lag.executed(Position(executed));
+            let true_age = 30_000_000 - (executed + 1) * 300;
+            assert!(lag.age_ns(30_000_000) >= true_age, "after {executed}");
+        }
+        lag.executed(Position(99_999));
+        assert_eq!(lag.age_ns(30_000_000), 0);
+    }
+}

@@ -1,0 +1,429 @@
+//! The primary: runs the VM, and lets out what it says once the secondary holds the log behind it.
+//!
+//! ```text
+//!  Starting ─ claim g+1: won ─► Unprotected ◄──────────────── claim g+1: won ────────┐
+//!     │  │                       ▲│     ▲                                            │
+//!     │  └ won ► Yielding ─ time ┘│     │                                            │
+//!     │                     Ready│      │lost before SeedDone                        │
+//!     │                          ▼      │                                            │
+//!     │                        Seeding ─┘                                            │
+//!     │                          │   └──── lost after SeedDone ───────► Arbitrating ─┤
+//!     │                  SeedHeld│                                        ▲          │
+//!     │                          ▼                                        │          │
+//!     │                      Protected ────────────── lost ───────────────┤          │
+//!     │                          │ Detach                                 │          │
+//!     │                          ▼                                        │          │
+//!     │                      Detaching ────────────── lost ───────────────┘          │
+//!     │                          └───────────────────────────────────────────────────┤
+//!     └─────────────────────────────────── claim lost ───────────────► Halted ◄──────┘
+//!                 anywhere: the arbiter shows a later generation as another's ──┘
+//! ```
+//!
+//! The *armed rule*: from the moment before SeedDone is handed to the channel the secondary may hold a whole state
+//! and may go live, whatever we hear or do not hear of it. From then on this side goes on alone only as the holder of
+//! the next generation.
+
+use alloc::{string::String, vec::Vec};
+
+use ftlog::{Generation, Position};
+
+use crate::arbiter::ClaimOutcome;
+use crate::arbitration::Arbitration;
+use crate::sabotage::{self, Check};
+use crate::{Config, LossReason, Recovery, Violation};
+
+mod api;
+mod lag;
+mod pace;
+mod session;
+
+pub use api::{Effect, Event, HaltReason, Link, PeerEvent, Phase};
+pub use pace::Pace;
+use session::{Progress, Session};
+
+/// The core of a primary. Lives as long as its VM does.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Primary {
+    config: Config,
+    phase: Phase,
+    generation: Generation,
+    /// How long others get to see that the first generation is ours, in ns, and until when.
+    yield_ns: u64,
+    yields_until_ns: u64,
+    session: Option<Session>,
+    last_link: Option<Link>,
+    arbitration: Option<Arbitration>,
+    detach_wanted: bool,
+    pace: Pace,
+    held_outputs: u64,
+    held_bytes: u64,
+    recovery: Option<Recovery>,
+}
+
+impl Primary {
+    /// A primary for a VM that starts, whose last generation was `previous` (0 for a new one). It asks for the next;
+    /// the VM may run once it has had it for `yield_ns`.
+    #[must_use]
+    pub fn create(config: Config, previous: Generation, yield_ns: u64, effects: &mut Vec<Effect>) -> Self {
+        let first = previous.next();
+        effects.push(Effect::Claim { generation: first });
+        let mut primary = Self::new(config, Phase::Starting, previous);
+        primary.arbitration = Some(Arbitration::new(first));
+        primary.pace = Pace::Stopped;
+        primary.yield_ns = yield_ns;
+        primary
+    }
+
+    /// A primary for a VM that a secondary took live in `generation`, which it holds.
+    #[must_use]
+    pub fn after_takeover(config: Config, generation: Generation, effects: &mut Vec<Effect>) -> Self {
+        let primary = Self::new(config, Phase::Unprotected, generation);
+        effects.extend([
+            Effect::EnterGeneration { generation },
+            Effect::OpenGate,
+            Effect::SetPace(primary.pace),
+        ]);
+        primary
+    }
+
+    fn new(config: Config, phase: Phase, generation: Generation) -> Self {
+        Self {
+            config,
+            phase,
+            generation,
+            yield_ns: 0,
+            yields_until_ns: 0,
+            session: None,
+            last_link: None,
+            arbitration: None,
+            detach_wanted: false,
+            pace: Pace::Full,
+            held_outputs: 0,
+            held_bytes: 0,
+            recovery: None,
+        }
+    }
+
+    /// Takes an event that happened at `now_ns` and appends what is to be done about it.
+    pub fn handle(&mut self, event: Event, now_ns: u64, effects: &mut Vec<Effect>) {
+        if self.phase == Phase::Halted {
+            return;
+        }
+        match event {
+            Event::Tick => self.tick(now_ns, effects),
+            Event::Claimed { generation, outcome } => self.claimed(generation, outcome, now_ns, effects),
+            Event::ArbiterShows { generation, holder } => self.shown(generation, holder, effects),
+            Event::Peer { link, event: PeerEvent::Ready { window_bytes } } => {
+                self.peer_ready(link, window_bytes, now_ns, effects);
+            }
+            Event::Peer { link, event } => self.peer(link, event, now_ns, effects),
+            Event::Appended { through, bytes } => self.appended(through, bytes, now_ns, effects),
+            Event::Held { outputs, bytes } => {
+                self.held_outputs = outputs;
+                self.held_bytes = bytes;
+            }
+            Event::Detach => self.detach(now_ns, effects),
+        }
+        self.set_pace(now_ns, effects);
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    /// Whoever has the last generation may still run the VM, and gets time to see that it is not his any more.
+    #[must_use]
+    pub fn yields(&self) -> bool {
+        self.phase == Phase::Starting && self.yield_ns > 0
+    }
+
+    /// The last generation it holds; before it holds any, the last that there was.
+    #[must_use]
+    pub fn generation(&self) -> Generation {
+        self.generation
+    }
+
+    /// How the vCPU should run.
+    #[must_use]
+    pub fn pace(&self) -> Pace {
+        self.pace
+    }
+
+    /// The connection to a peer, if there is one.
+    #[must_use]
+    pub fn link(&self) -> Option<Link> {
+        self.session.as_ref().map(|session| session.link)
+    }
+
+    /// The last position the secondary holds, if there is a seeded one. Outputs up to it have been released.
+    #[must_use]
+    pub fn received(&self) -> Option<Position> {
+        self.session.as_ref().and_then(Session::received)
+    }
+
+    /// The last position the secondary has executed, if there is a seeded one.
+    #[must_use]
+    pub fn executed(&self) -> Option<Position> {
+        self.session.as_ref().and_then(Session::executed)
+    }
+
+    /// The age of the oldest record that the secondary has not executed, in ns; overestimated by at most a 128th of
+    /// the lag limit.
+    #[must_use]
+    pub fn lag_ns(&self, now_ns: u64) -> u64 {
+        self.session.as_ref().map_or(0, |session| session.load(now_ns).age_ns)
+    }
+
+    /// Log sent and not executed, in bytes.
+    #[must_use]
+    pub fn lag_bytes(&self) -> u64 {
+        self.session.as_ref().map_or(0, |session| session.load(0).log_bytes)
+    }
+
+    /// The latest loss of a secondary that could have gone live, and what came of it.
+    #[must_use]
+    pub fn recovery(&self) -> Option<Recovery> {
+        self.recovery
+    }
+
+    fn tick(&mut self, now_ns: u64, effects: &mut Vec<Effect>) {
+        if let Some(arbitration) = &mut self.arbitration
+            && arbitration.ask_again(now_ns)
+        {
+            effects.push(Effect::Claim { generation: arbitration.generation() });
+        }
+        if self.phase == Phase::Yielding && now_ns >= self.yields_until_ns {
+            self.enter(now_ns, effects);
+        }
+        let Some(session) = &mut self.session else { return };
+        if let Some(silent_ns) = session.detector.look(now_ns) {
+            return self.lost(LossReason::Silent { silent_ns }, now_ns, effects);
+        }
+        if session.detector.heartbeat_due(now_ns) {
+            session.detector.sent(now_ns);
+            effects.push(Effect::SendHeartbeat { link: session.link });
+        }
+    }
+
+    fn peer_ready(&mut self, link: Link, window_bytes: u64, now_ns: u64, effects: &mut Vec<Effect>) {
+        if self.last_link.is_some_and(|last| link <= last) {
+            return;
+        }
+        self.last_link = Some(link);
+        if self.phase != Phase::Unprotected {
+            return effects.push(Effect::DropPeer { link, reason: LossReason::Unwanted });
+        }
+        let least_bytes = pace::least_window_bytes(&self.config);
+        if window_bytes < least_bytes {
+            let violation = Violation::Window { window_bytes, least_bytes };
+            return effects.push(Effect::DropPeer { link, reason: violation.into() });
+        }
+        self.session = Some(Session::new(link, window_bytes, &self.config, now_ns));
+        self.phase = Phase::Seeding;
+        effects.push(Effect::StartSeed { link });
+    }
+
+    fn peer(&mut self, link: Link, event: PeerEvent, now_ns: u64, effects: &mut Vec<Effect>) {
+        let Some(session) = &mut self.session else { return };
+        if session.link != link {
+            return;
+        }
+        let handled = match event {
+            PeerEvent::Ready { .. } => Ok(()),
+            PeerEvent::SeedStarted { position } => {
+                session.seed_started(position);
+                Ok(())
+            }
+            PeerEvent::SeedSent => {
+                if let Some(after) = session.arm() {
+                    effects.extend([Effect::CloseGate { after }, Effect::SendSeedDone { link }]);
+                }
+                Ok(())
+            }
+            PeerEvent::Heard => {
+                session.detector.heard(now_ns);
+                Ok(())
+            }
+            PeerEvent::SeedHeld { position } => self.seed_held(position, now_ns),
+            PeerEvent::Acknowledged { received, executed, executed_bytes } => {
+                session.detector.heard(now_ns);
+                let progress = Progress { received, executed, executed_bytes };
+                session.acknowledged(progress).map(|news| {
+                    effects.extend(news.map(|through| Effect::Release { through }));
+                })
+            }
+            PeerEvent::Lost(reason) => Err(reason),
+        };
+        if let Err(reason) = handled {
+            self.lost(reason, now_ns, effects);
+        }
+    }
+
+    fn seed_held(&mut self, position: Position, now_ns: u64) -> Result<(), LossReason> {
+        let Some(session) = &mut self.session else { return Ok(()) };
+        session.detector.heard(now_ns);
+        session.seed_held(position)?;
+        if self.phase == Phase::Seeding {
+            self.phase = Phase::Protected;
+        }
+        Ok(())
+    }
+
+    fn appended(&mut self, through: Position, bytes: u64, now_ns: u64, effects: &mut Vec<Effect>) {
+        let Some(session) = &mut self.session else { return };
+        session.appended(through, bytes, now_ns);
+        if sabotage::disabled(Check::Ack) {
+            effects.push(Effect::Release { through });
+        }
+    }
+
+    fn lost(&mut self, reason: LossReason, now_ns: u64, effects: &mut Vec<Effect>) {
+        let Some(session) = self.session.take() else { return };
+        effects.push(Effect::DropPeer { link: session.link, reason });
+        if !session.is_armed() {
+            self.phase = Phase::Unprotected;
+            return;
+        }
+        if sabotage::disabled(Check::Armed) {
+            self.phase = Phase::Unprotected;
+            return effects.push(Effect::OpenGate);
+        }
+        self.phase = Phase::Arbitrating;
+        self.recovery = Some(Recovery {
+            heard_ns: session.detector.heard_ns(),
+            detected_ns: now_ns,
+            drained_ns: Some(now_ns),
+            won_ns: None,
+        });
+        self.claim_next(effects);
+    }
+
+    /// Claims the next generation, unless that is under way (for a Detach).
+    fn claim_next(&mut self, effects: &mut Vec<Effect>) {
+        if self.arbitration.is_none() {
+            let generation = self.generation.next();
+            self.arbitration = Some(Arbitration::new(generation));
+            effects.push(Effect::Claim { generation });
+        }
+    }
+
+    fn detach(&mut self, now_ns: u64, effects: &mut Vec<Effect>) {
+        self.detach_wanted = true;
+        match &self.session {
+            Some(session) if session.is_armed() => {
+                self.phase = Phase::Detaching;
+                self.claim_next(effects);
+            }
+            Some(_) => {
+                self.lost(LossReason::Detached, now_ns, effects);
+                self.report_detached(effects);
+            }
+            None if self.phase == Phase::Unprotected => self.report_detached(effects),
+            None => {}
+        }
+    }
+
+    fn report_detached(&mut self, effects: &mut Vec<Effect>) {
+        if core::mem::take(&mut self.detach_wanted) {
+            effects.push(Effect::Detached);
+        }
+    }
+
+    fn claimed(
+        &mut self,
+        generation: Generation,
+        outcome: ClaimOutcome,
+        now_ns: u64,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Some(arbitration) = &mut self.arbitration else { return };
+        if !arbitration.expects(generation) {
+            return;
+        }
+        match outcome {
+            ClaimOutcome::Won => self.won(generation, now_ns, effects),
+            ClaimOutcome::Lost { .. } if sabotage::disabled(Check::Arbiter) => {
+                self.won(generation, now_ns, effects);
+            }
+            ClaimOutcome::Unavailable { .. } if sabotage::disabled(Check::Unavailable) => {
+                self.won(generation, now_ns, effects);
+            }
+            ClaimOutcome::Lost { holder } => {
+                self.halt(HaltReason::ClaimLost { generation, holder }, effects);
+            }
+            ClaimOutcome::Unavailable { .. } => arbitration.unavailable(now_ns),
+        }
+    }
+
+    /// Whatever this side does now, protected or claiming: the next generation is not to be had any more.
+    fn shown(&mut self, generation: Generation, holder: String, effects: &mut Vec<Effect>) {
+        let ours = self.generation;
+        if generation > ours {
+            self.halt(HaltReason::Overtaken { generation, holder, ours }, effects);
+        }
+    }
+
+    /// The next generation is ours: whoever else holds our state can no longer go live with it.
+    fn won(&mut self, generation: Generation, now_ns: u64, effects: &mut Vec<Effect>) {
+        assert!(generation == self.generation.next(), "won {generation} while at {}", self.generation);
+        self.arbitration = None;
+        self.generation = generation;
+        if self.phase == Phase::Starting && self.yield_ns > 0 {
+            self.phase = Phase::Yielding;
+            self.yields_until_ns = now_ns.saturating_add(self.yield_ns);
+            return;
+        }
+        self.enter(now_ns, effects);
+    }
+
+    /// This side goes on alone in its generation.
+    fn enter(&mut self, now_ns: u64, effects: &mut Vec<Effect>) {
+        let generation = self.generation;
+        self.phase = Phase::Unprotected;
+        if let Some(recovery) = &mut self.recovery {
+            recovery.won_ns.get_or_insert(now_ns);
+        }
+        effects.push(Effect::EnterGeneration { generation });
+        if let Some(session) = self.session.take() {
+            let link = session.link;
+            effects.push(Effect::SendDetach { link });
+            effects.push(Effect::DropPeer { link, reason: LossReason::Detached });
+        }
+        effects.push(Effect::OpenGate);
+        self.report_detached(effects);
+    }
+
+    fn halt(&mut self, reason: HaltReason, effects: &mut Vec<Effect>) {
+        self.arbitration = None;
+        self.phase = Phase::Halted;
+        effects.push(Effect::Halt { reason });
+        if let Some(session) = self.session.take() {
+            effects.push(Effect::DropPeer { link: session.link, reason: LossReason::Detached });
+        }
+    }
+
+    fn set_pace(&mut self, now_ns: u64, effects: &mut Vec<Effect>) {
+        let wanted = match self.phase {
+            Phase::Starting | Phase::Yielding | Phase::Halted => Pace::Stopped,
+            Phase::Unprotected => Pace::Full,
+            Phase::Seeding | Phase::Protected | Phase::Detaching | Phase::Arbitrating => {
+                let mut load = self.session.as_ref().map_or_else(
+                    || pace::Load { window_bytes: u64::MAX, ..pace::Load::default() },
+                    |session| session.load(now_ns),
+                );
+                load.held_outputs = self.held_outputs;
+                load.held_bytes = self.held_bytes;
+                pace::next(self.pace, &load, &self.config)
+            }
+        };
+        if wanted != self.pace {
+            self.pace = wanted;
+            effects.push(Effect::SetPace(wanted));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

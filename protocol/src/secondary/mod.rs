@@ -1,0 +1,313 @@
+//! The secondary: holds the log, executes it a moment behind, and becomes the VM if the primary is lost.
+//!
+//! ```text
+//!  Seeding ── SeedHeld ──► Following ── lost ──► Draining ── all executed ──► Arbitrating ── claim won ──► Live
+//!     │ lost                  │ log broken,         │ diverged                   │ claim lost
+//!     ▼                       ▼ diverged, detached  ▼                            ▼
+//!  Discarded ◄────────────────┴─────────────────────┴────────────────────────────┘
+//! ```
+//!
+//! It drains before it claims: a log that turns out not to be executable must not cost a living primary the
+//! generation. One core serves one connection; a listener makes a new one for the next primary.
+
+use alloc::vec::Vec;
+
+use ftlog::{Generation, Position};
+
+use crate::arbiter::ClaimOutcome;
+use crate::arbitration::Arbitration;
+use crate::detector::Detector;
+use crate::sabotage::{self, Check};
+use crate::{Config, LossReason, Recovery};
+
+mod api;
+
+pub use api::{DiscardReason, Effect, Event, Phase};
+
+/// The core of a secondary, for one connection and what follows from its loss.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Secondary {
+    window_bytes: u64,
+    phase: Phase,
+    generation: Generation,
+    detector: Detector,
+    received: Position,
+    received_bytes: u64,
+    executed: Position,
+    executed_bytes: u64,
+    arbitration: Option<Arbitration>,
+    recovery: Option<Recovery>,
+}
+
+impl Secondary {
+    /// A secondary for a primary in `generation`, to which it has said Welcome with this window.
+    #[must_use]
+    pub fn new(config: &Config, generation: Generation, window_bytes: u64, now_ns: u64) -> Self {
+        Self {
+            window_bytes,
+            phase: Phase::Seeding,
+            generation,
+            detector: Detector::new(config, now_ns),
+            received: Position(0),
+            received_bytes: 0,
+            executed: Position(0),
+            executed_bytes: 0,
+            arbitration: None,
+            recovery: None,
+        }
+    }
+
+    /// Takes an event that happened at `now_ns` and appends what is to be done about it.
+    pub fn handle(&mut self, event: Event, now_ns: u64, effects: &mut Vec<Effect>) {
+        let connected = matches!(self.phase, Phase::Seeding | Phase::Following);
+        match event {
+            Event::Tick => self.tick(now_ns, effects),
+            Event::Claimed { generation, outcome } => self.claimed(generation, outcome, now_ns, effects),
+            Event::Executed { through, bytes } => self.executed(through, bytes, now_ns, effects),
+            Event::Diverged { .. } if sabotage::disabled(Check::Divergence) => {}
+            Event::Diverged { position } => self.broken(DiscardReason::Diverged { position }, effects),
+            Event::Failed { position } => self.broken(DiscardReason::Failed { position }, effects),
+            // What was still queued from a connection that is closed changes nothing.
+            _ if !connected => {}
+            Event::Heard => self.detector.heard(now_ns),
+            Event::SeedHeld { position } => self.seed_held(position, now_ns, effects),
+            Event::Received { first, through, bytes } => {
+                self.received(first, through, bytes, now_ns, effects);
+            }
+            Event::Heartbeat { released } => self.heartbeat(released, now_ns, effects),
+            Event::Detached => self.discard(DiscardReason::Detached, effects),
+            Event::Lost(reason) => self.lost(reason, now_ns, effects),
+        }
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    /// The generation of its primary; its own once it is live.
+    #[must_use]
+    pub fn generation(&self) -> Generation {
+        self.generation
+    }
+
+    /// The last position whose log is here.
+    #[must_use]
+    pub fn received_through(&self) -> Position {
+        self.received
+    }
+
+    /// The last position executed.
+    #[must_use]
+    pub fn executed_through(&self) -> Position {
+        self.executed
+    }
+
+    /// Log received and not executed, in bytes.
+    #[must_use]
+    pub fn lag_bytes(&self) -> u64 {
+        self.received_bytes.saturating_sub(self.executed_bytes)
+    }
+
+    /// The loss of the primary, and what came of it.
+    #[must_use]
+    pub fn recovery(&self) -> Option<Recovery> {
+        self.recovery
+    }
+
+    fn tick(&mut self, now_ns: u64, effects: &mut Vec<Effect>) {
+        if let Some(arbitration) = &mut self.arbitration
+            && arbitration.ask_again(now_ns)
+        {
+            effects.push(Effect::Claim { generation: arbitration.generation() });
+        }
+        if !matches!(self.phase, Phase::Seeding | Phase::Following) {
+            return;
+        }
+        if let Some(silent_ns) = self.detector.look(now_ns) {
+            return self.lost(LossReason::Silent { silent_ns }, now_ns, effects);
+        }
+        if self.detector.heartbeat_due(now_ns) {
+            self.say(now_ns, effects);
+        }
+    }
+
+    /// Says how far we are, which is all that a heartbeat says too.
+    fn say(&mut self, now_ns: u64, effects: &mut Vec<Effect>) {
+        self.detector.sent(now_ns);
+        if self.phase == Phase::Seeding {
+            return effects.push(Effect::SendHeartbeat);
+        }
+        let not_here = sabotage::disabled(Check::Receipt);
+        effects.push(Effect::SendAck {
+            received: if not_here { self.received.next() } else { self.received },
+            executed: self.executed,
+            executed_bytes: self.executed_bytes,
+        });
+    }
+
+    fn seed_held(&mut self, position: Position, now_ns: u64, effects: &mut Vec<Effect>) {
+        if self.phase != Phase::Seeding {
+            return self.discard(DiscardReason::OutOfPlace { phase: self.phase }, effects);
+        }
+        self.detector.heard(now_ns);
+        self.detector.sent(now_ns);
+        self.phase = Phase::Following;
+        self.received = position;
+        self.executed = position;
+        effects.push(Effect::SendSeedHeld { position });
+    }
+
+    fn received(
+        &mut self,
+        first: Position,
+        through: Position,
+        bytes: u64,
+        now_ns: u64,
+        effects: &mut Vec<Effect>,
+    ) {
+        if self.phase != Phase::Following {
+            return self.discard(DiscardReason::OutOfPlace { phase: self.phase }, effects);
+        }
+        let expected = self.received.next();
+        if (first != expected || through < first) && !sabotage::disabled(Check::Gap) {
+            let gap = DiscardReason::LogGap { expected, found: first, through };
+            return self.discard(gap, effects);
+        }
+        let unexecuted_bytes = self.lag_bytes().saturating_add(bytes);
+        if unexecuted_bytes > self.window_bytes {
+            let window_bytes = self.window_bytes;
+            return self.discard(DiscardReason::WindowExceeded { unexecuted_bytes, window_bytes }, effects);
+        }
+        self.detector.heard(now_ns);
+        self.received = through;
+        self.received_bytes = self.received_bytes.saturating_add(bytes);
+        // Acknowledged first: the primary's outputs wait for that, and nobody waits for the execution.
+        self.say(now_ns, effects);
+        effects.push(Effect::Replay { through });
+    }
+
+    fn executed(&mut self, through: Position, bytes: u64, now_ns: u64, effects: &mut Vec<Effect>) {
+        if !matches!(self.phase, Phase::Following | Phase::Draining) {
+            return;
+        }
+        if through > self.received {
+            let reason = DiscardReason::RanAhead { executed: through, received: self.received };
+            return self.discard(reason, effects);
+        }
+        self.executed = self.executed.max(through);
+        self.executed_bytes = self.executed_bytes.saturating_add(bytes).min(self.received_bytes);
+        self.claim_if_drained(now_ns, effects);
+    }
+
+    fn heartbeat(&mut self, released: Position, now_ns: u64, effects: &mut Vec<Effect>) {
+        self.detector.heard(now_ns);
+        if self.phase != Phase::Following {
+            return;
+        }
+        // The other half of the commit gate's check: what has left must be in the log we hold.
+        if released > self.received {
+            let reason = DiscardReason::ReleasedAhead { released, received: self.received };
+            self.discard(reason, effects);
+        }
+    }
+
+    fn lost(&mut self, reason: LossReason, now_ns: u64, effects: &mut Vec<Effect>) {
+        if self.phase == Phase::Seeding && !sabotage::disabled(Check::Seed) {
+            return self.discard(DiscardReason::SeedIncomplete(reason), effects);
+        }
+        let whole = match reason {
+            LossReason::Closed | LossReason::Silent { .. } => true,
+            LossReason::Damaged | LossReason::Violation(_) | LossReason::Detached | LossReason::Unwanted => {
+                sabotage::disabled(Check::Corrupt)
+            }
+        };
+        if !whole {
+            return self.discard(DiscardReason::LogBroken(reason), effects);
+        }
+        self.phase = Phase::Draining;
+        self.recovery = Some(Recovery {
+            heard_ns: self.detector.heard_ns(),
+            detected_ns: now_ns,
+            drained_ns: None,
+            won_ns: None,
+        });
+        effects.push(Effect::DropPeer { reason });
+        self.claim_if_drained(now_ns, effects);
+    }
+
+    fn claim_if_drained(&mut self, now_ns: u64, effects: &mut Vec<Effect>) {
+        let drained = self.executed == self.received || sabotage::disabled(Check::Drain);
+        if self.phase != Phase::Draining || !drained {
+            return;
+        }
+        if let Some(recovery) = &mut self.recovery {
+            recovery.drained_ns = Some(now_ns);
+        }
+        let generation = self.generation.next();
+        self.phase = Phase::Arbitrating;
+        self.arbitration = Some(Arbitration::new(generation));
+        effects.push(Effect::Claim { generation });
+    }
+
+    fn claimed(
+        &mut self,
+        generation: Generation,
+        outcome: ClaimOutcome,
+        now_ns: u64,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Some(arbitration) = &mut self.arbitration else { return };
+        if !arbitration.expects(generation) {
+            return;
+        }
+        match outcome {
+            ClaimOutcome::Won => self.go_live(generation, now_ns, effects),
+            ClaimOutcome::Lost { .. } if sabotage::disabled(Check::Arbiter) => {
+                self.go_live(generation, now_ns, effects);
+            }
+            ClaimOutcome::Unavailable { .. } if sabotage::disabled(Check::Unavailable) => {
+                self.go_live(generation, now_ns, effects);
+            }
+            ClaimOutcome::Lost { holder } => {
+                self.discard(DiscardReason::ClaimLost { generation, holder }, effects);
+            }
+            ClaimOutcome::Unavailable { .. } => arbitration.unavailable(now_ns),
+        }
+    }
+
+    fn go_live(&mut self, generation: Generation, now_ns: u64, effects: &mut Vec<Effect>) {
+        assert!(
+            self.executed == self.received || sabotage::disabled(Check::Drain),
+            "going live at {} of a log that ends at {}",
+            self.executed,
+            self.received
+        );
+        self.arbitration = None;
+        self.phase = Phase::Live;
+        self.generation = generation;
+        if let Some(recovery) = &mut self.recovery {
+            recovery.won_ns = Some(now_ns);
+        }
+        effects.push(Effect::GoLive { generation, from: self.executed });
+    }
+
+    /// The VM is not what the primary's is. Once live there is no log that it could differ from.
+    fn broken(&mut self, reason: DiscardReason, effects: &mut Vec<Effect>) {
+        if self.phase != Phase::Live {
+            self.discard(reason, effects);
+        }
+    }
+
+    fn discard(&mut self, reason: DiscardReason, effects: &mut Vec<Effect>) {
+        if self.phase != Phase::Discarded {
+            self.phase = Phase::Discarded;
+            self.arbitration = None;
+            effects.push(Effect::Discard { reason });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
