@@ -25,7 +25,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 /// The first four bytes of every frame.
 pub const MAGIC: [u8; 4] = *b"FTLG";
 /// The version of the format that this crate writes, and the only one it reads.
-pub const FORMAT_VERSION: u16 = 4;
+pub const FORMAT_VERSION: u16 = 5;
 /// The length of a frame's header, in bytes.
 pub const HEADER_LEN: usize = size_of::<Header>();
 /// The longest body, in bytes.

@@ -53,9 +53,9 @@ pub use frame::{
     encode_frame,
 };
 pub use message::{
-    Ack, DiskId, DiskLine, DiskMode, DiskShape, Diverged, End, Generation, Heartbeat, Hello, MAX_DISKS,
-    Manifest, Message, MessageError, NetShape, Purpose, Refuse, Registers, Report, Shape, StateDigests, VmId,
-    Welcome,
+    Ack, Condition, DiskId, DiskLine, DiskMode, DiskShape, Diverged, End, Generation, Health, Heartbeat,
+    Hello, MAX_DISKS, Manifest, Message, MessageError, NetShape, Purpose, Refuse, Registers, Report, Shape,
+    StateDigests, VmId, Welcome,
 };
 pub use pages::{PAGE_SIZE, PAGES_PER_FRAME, Pages, PagesError, decode_pages, encode_page};
 pub use position::Position;

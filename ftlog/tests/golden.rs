@@ -1,4 +1,4 @@
-//! The bytes of format version 4, for ever, and those of the versions before it, which are refused.
+//! The bytes of format version 5, for ever, and those of the versions before it, which are refused.
 //!
 //! A change of the format is a new version with new files beside these; the files here are never edited. Until then
 //! a failure means that logs already written could no longer be read.
@@ -20,9 +20,9 @@ fn path(name: &str) -> PathBuf {
 
 fn files() -> [(&'static str, Parts); 3] {
     [
-        ("v4-file.bin", common::file()),
-        ("v4-primary.bin", common::primary()),
-        ("v4-secondary.bin", common::secondary()),
+        ("v5-file.bin", common::file()),
+        ("v5-primary.bin", common::primary()),
+        ("v5-secondary.bin", common::secondary()),
     ]
 }
 
@@ -45,11 +45,11 @@ fn decoder_still_reads_them() {
 
 #[test]
 fn another_version_is_refused_by_its_number() {
-    for (version, part) in [1, 2, 3].into_iter().flat_map(|version| PARTS.map(|part| (version, part))) {
+    for (version, part) in [1, 2, 3, 4].into_iter().flat_map(|version| PARTS.map(|part| (version, part))) {
         let name = format!("v{version}-{part}.bin");
         let (frames, error) = common::read_all(&fs::read(path(&name)).unwrap());
         assert!(frames.is_empty(), "{name}");
-        let text = format!("frame 0 at byte 0: format version {version}, this program reads version 4");
+        let text = format!("frame 0 at byte 0: format version {version}, this program reads version 5");
         assert_eq!(error.unwrap().to_string(), text, "{name}");
     }
 }

@@ -152,17 +152,28 @@ fn every_truncation_and_any_excess() {
 
 #[test]
 fn fixed_layouts_byte_by_byte() {
-    let ack =
-        Ack { received: Position(1), executed: Position(2), executed_time_ns: 0x0304, executed_bytes: 5 };
-    let mut bytes = [0; 32];
-    (bytes[0], bytes[8], bytes[16], bytes[17], bytes[24]) = (1, 2, 4, 3, 5);
+    let condition = Condition { stalled_ns: 6, health: Health(7) };
+    let (received, executed) = (Position(1), Position(2));
+    let ack = Ack { received, executed, executed_time_ns: 0x0304, executed_bytes: 5, condition };
+    let mut bytes = [0; 48];
+    (bytes[0], bytes[8], bytes[16], bytes[17], bytes[24], bytes[32], bytes[40]) = (1, 2, 4, 3, 5, 6, 7);
     assert_eq!(ack.encode(), bytes);
-    let heartbeat = Heartbeat { position: Position(1), released: Position(2), time_ns: 0x0304 };
-    assert_eq!(heartbeat.encode(), bytes[..24]);
+    let (position, released) = (Position(1), Position(2));
+    let heartbeat = Heartbeat { position, released, time_ns: 0x0304, lease_ns: 5, condition };
+    assert_eq!(heartbeat.encode(), bytes);
 
     let error = |kind, len, expected| MessageError::Length { kind, len, expected };
-    assert_eq!(Ack::decode(&bytes[..31]), Err(error(FrameKind::Ack, 31, 32)));
-    assert_eq!(Heartbeat::decode(&bytes), Err(error(FrameKind::Heartbeat, 32, 24)));
+    assert_eq!(Ack::decode(&bytes[..47]), Err(error(FrameKind::Ack, 47, 48)));
+    assert_eq!(Heartbeat::decode(&bytes[1..]), Err(error(FrameKind::Heartbeat, 47, 48)));
+}
+
+#[test]
+fn what_ails_a_side_is_readable_also_what_is_not_known_here() {
+    assert_eq!(Health::default().to_string(), "well");
+    let both = Health::NETWORK.and(Health::DISK_STALLS);
+    assert_eq!(both.to_string(), "its network device is gone or down, a disk does not answer");
+    assert!(both.has(Health::NETWORK) && !both.has(Health::DISK_FAILS) && !both.is_well());
+    assert_eq!(Health(1 << 40).to_string(), "something unknown ails it");
 }
 
 #[test]

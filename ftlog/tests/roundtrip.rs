@@ -136,9 +136,12 @@ proptest! {
         comes_back(Registers { position, registers: saved });
         comes_back(Report { json: text });
 
-        let ack = Ack { received: position, executed: Position(a), executed_time_ns: c, executed_bytes: d };
+        let condition = Condition { stalled_ns: b, health: Health(d) };
+        let ack = Ack {
+            received: position, executed: Position(a), executed_time_ns: c, executed_bytes: d, condition,
+        };
         prop_assert_eq!(Ack::decode(&ack.encode()), Ok(ack));
-        let heartbeat = Heartbeat { position, released: Position(a), time_ns: c };
+        let heartbeat = Heartbeat { position, released: Position(a), time_ns: c, lease_ns: d, condition };
         prop_assert_eq!(Heartbeat::decode(&heartbeat.encode()), Ok(heartbeat));
     }
 

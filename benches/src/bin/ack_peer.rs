@@ -14,8 +14,8 @@ use std::{
 use anyhow::{Context, bail, ensure};
 use clap::Parser;
 use ftlog::{
-    Ack, Frame, FrameKind, Heartbeat, Hello, Manifest, Message, Position, Purpose, Welcome, decode_pages,
-    decode_steps,
+    Ack, Condition, Frame, FrameKind, Heartbeat, Hello, Manifest, Message, Position, Purpose, Welcome,
+    decode_pages, decode_steps,
 };
 use ftvmm::link::{
     connection::{Connection, ReceiveError},
@@ -146,6 +146,7 @@ impl AckPeer {
             executed: self.through,
             executed_time_ns: self.time_ns,
             executed_bytes: self.log_bytes,
+            condition: Condition::default(),
         };
         self.send(FrameKind::Ack, &ack.encode())
     }
@@ -155,7 +156,13 @@ impl AckPeer {
         if self.spoke.elapsed() < HEARTBEAT {
             return Ok(());
         }
-        let beat = Heartbeat { position: self.through, released: Position(0), time_ns: self.time_ns };
+        let beat = Heartbeat {
+            position: self.through,
+            released: Position(0),
+            time_ns: self.time_ns,
+            lease_ns: 0,
+            condition: Condition::default(),
+        };
         self.send(FrameKind::Heartbeat, &beat.encode())
     }
 
@@ -241,6 +248,7 @@ mod tests {
                 executed: position,
                 executed_time_ns: through,
                 executed_bytes: bytes,
+                condition: Condition::default(),
             };
             assert_eq!(ack, expected);
         }

@@ -3,18 +3,26 @@
 use zerocopy::little_endian::U64;
 use zerocopy::transmute;
 
-use super::{Ack, Heartbeat, MessageError};
+use super::{Ack, Condition, Health, Heartbeat, MessageError};
 use crate::frame::FrameKind;
 use crate::position::Position;
 
 impl Ack {
     /// The length of its body, in bytes.
-    pub const LEN: usize = 32;
+    pub const LEN: usize = 48;
 
     /// The body of an `Ack` frame: its fields in order, as u64.
     #[must_use]
     pub fn encode(&self) -> [u8; Self::LEN] {
-        let fields = [self.received.0, self.executed.0, self.executed_time_ns, self.executed_bytes];
+        let Condition { stalled_ns, health } = self.condition;
+        let fields = [
+            self.received.0,
+            self.executed.0,
+            self.executed_time_ns,
+            self.executed_bytes,
+            stalled_ns,
+            health.0,
+        ];
         transmute!(fields.map(U64::new))
     }
 
@@ -23,25 +31,27 @@ impl Ack {
     /// # Errors
     /// [`MessageError::Length`].
     pub fn decode(body: &[u8]) -> Result<Self, MessageError> {
-        let fields: [U64; 4] = transmute!(exactly::<{ Self::LEN }>(FrameKind::Ack, body)?);
-        let [received, executed, executed_time_ns, executed_bytes] = fields.map(U64::get);
+        let fields: [U64; 6] = transmute!(exactly::<{ Self::LEN }>(FrameKind::Ack, body)?);
+        let [received, executed, executed_time_ns, executed_bytes, stalled_ns, health] = fields.map(U64::get);
         Ok(Self {
             received: Position(received),
             executed: Position(executed),
             executed_time_ns,
             executed_bytes,
+            condition: Condition { stalled_ns, health: Health(health) },
         })
     }
 }
 
 impl Heartbeat {
     /// The length of its body, in bytes.
-    pub const LEN: usize = 24;
+    pub const LEN: usize = 48;
 
     /// The body of a `Heartbeat` frame: its fields in order, as u64.
     #[must_use]
     pub fn encode(&self) -> [u8; Self::LEN] {
-        let fields = [self.position.0, self.released.0, self.time_ns];
+        let Condition { stalled_ns, health } = self.condition;
+        let fields = [self.position.0, self.released.0, self.time_ns, self.lease_ns, stalled_ns, health.0];
         transmute!(fields.map(U64::new))
     }
 
@@ -50,9 +60,15 @@ impl Heartbeat {
     /// # Errors
     /// [`MessageError::Length`].
     pub fn decode(body: &[u8]) -> Result<Self, MessageError> {
-        let fields: [U64; 3] = transmute!(exactly::<{ Self::LEN }>(FrameKind::Heartbeat, body)?);
-        let [position, released, time_ns] = fields.map(U64::get);
-        Ok(Self { position: Position(position), released: Position(released), time_ns })
+        let fields: [U64; 6] = transmute!(exactly::<{ Self::LEN }>(FrameKind::Heartbeat, body)?);
+        let [position, released, time_ns, lease_ns, stalled_ns, health] = fields.map(U64::get);
+        Ok(Self {
+            position: Position(position),
+            released: Position(released),
+            time_ns,
+            lease_ns,
+            condition: Condition { stalled_ns, health: Health(health) },
+        })
     }
 }
 

@@ -111,11 +111,18 @@ pub fn ack() -> Ack {
         executed: Position(1002),
         executed_time_ns: 5_000_200_000,
         executed_bytes: 0x0807_0605_0403_0201,
+        condition: Condition { stalled_ns: 1_500_000_000, health: Health::DISK_STALLS },
     }
 }
 
 pub fn heartbeat() -> Heartbeat {
-    Heartbeat { position: Position(1004), released: Position(1001), time_ns: 5_000_400_000 }
+    Heartbeat {
+        position: Position(1004),
+        released: Position(1001),
+        time_ns: 5_000_400_000,
+        lease_ns: 100_000_000,
+        condition: Condition { stalled_ns: 7, health: Health::NETWORK.and(Health::DISK_FAILS) },
+    }
 }
 
 /// Every kind of exit, every kind of event, kernel entries, registers and changes of registers.

@@ -1,10 +1,10 @@
 //! Input that is as it should be, to be changed.
 
 use ftlog::{
-    Ack, DiskBase, DiskBases, DiskBlock, DiskDigests, DiskId, DiskLine, DiskMode, DiskRegions, DiskShape,
-    Diverged, End, Event, ExitKind, FrameKind, FrameWriter, Generation, Heartbeat, Hello, Manifest, Message,
-    NetShape, PAGE_SIZE, Position, Purpose, REGISTER_COUNT, Refuse, Registers, Report, Shape, StateDigests,
-    StepEncoder, StepRef, VmId, Welcome, encode_page,
+    Ack, Condition, DiskBase, DiskBases, DiskBlock, DiskDigests, DiskId, DiskLine, DiskMode, DiskRegions,
+    DiskShape, Diverged, End, Event, ExitKind, FrameKind, FrameWriter, Generation, Health, Heartbeat, Hello,
+    Manifest, Message, NetShape, PAGE_SIZE, Position, Purpose, REGISTER_COUNT, Refuse, Registers, Report,
+    Shape, StateDigests, StepEncoder, StepRef, VmId, Welcome, encode_page,
 };
 
 /// The body of a `Steps` frame.
@@ -61,8 +61,10 @@ pub fn messages() -> Vec<Vec<u8>> {
     };
     let welcome = Welcome { software: "ftvmm".into(), window_bytes: 1 << 26, cpu_table: 0x1234 };
     let registers = Some([5; REGISTER_COUNT]);
-    let ack =
-        Ack { received: Position(9), executed: Position(8), executed_time_ns: 77, executed_bytes: 1 << 33 };
+    let condition = Condition { stalled_ns: 3, health: Health::NETWORK };
+    let (received, executed) = (Position(9), Position(8));
+    let ack = Ack { received, executed, executed_time_ns: 77, executed_bytes: 1 << 33, condition };
+    let heartbeat = Heartbeat { position: received, released: executed, time_ns: 78, lease_ns: 5, condition };
     let base =
         DiskBase { vm: VmId([3; 16]), generation: Generation(2), position: Position(9), map: vec![1, 2] };
     let bodies = [
@@ -75,7 +77,7 @@ pub fn messages() -> Vec<Vec<u8>> {
         encode(&Registers { position: Position(4), registers }),
         encode(&Report { json: "{}".into() }),
         ack.encode().to_vec(),
-        Heartbeat { position: Position(9), released: Position(8), time_ns: 78 }.encode().to_vec(),
+        heartbeat.encode().to_vec(),
         pages(),
         DiskDigests { disk: 1, first: 5, digests: vec![3; 4] }.encode(),
         DiskBlock { disk: 1, block: 5, data: &[4; 40] }.encode(),

@@ -2,7 +2,9 @@
 
 use std::collections::VecDeque;
 
-use ftlog::{Ack, ExitKind, FrameDecoder, FrameKind, Generation, Heartbeat, Position, StepEncoder, StepRef};
+use ftlog::{
+    Ack, Condition, ExitKind, FrameDecoder, FrameKind, Generation, Heartbeat, Position, StepEncoder, StepRef,
+};
 use protocol::commit::{Gate, Held, Limits};
 use protocol::primary::{Effect, Event, Link, PeerEvent, Phase, Primary};
 use protocol::{LossReason, primary::Pace};
@@ -171,7 +173,14 @@ impl PrimaryIo {
             }
             Effect::SendHeartbeat { link } => {
                 let position = self.guest.position;
-                let body = Heartbeat { position, released: self.released, time_ns: 0 }.encode();
+                let body = Heartbeat {
+                    position,
+                    released: self.released,
+                    time_ns: 0,
+                    lease_ns: 0,
+                    condition: Condition::default(),
+                }
+                .encode();
                 self.send(link, FrameKind::Heartbeat, &body, shared);
             }
             Effect::SendDetach { link } => self.send(link, FrameKind::Detach, &[], shared),

@@ -2,7 +2,9 @@
 
 use std::collections::VecDeque;
 
-use ftlog::{Ack, Frame, FrameDecoder, FrameKind, Generation, Heartbeat, Position, Step, decode_steps};
+use ftlog::{
+    Ack, Condition, Frame, FrameDecoder, FrameKind, Generation, Heartbeat, Position, Step, decode_steps,
+};
 use protocol::LossReason;
 use protocol::commit::{Limits, Unreleased};
 use protocol::secondary::{DiscardReason, Effect, Event, Secondary};
@@ -107,7 +109,14 @@ impl SecondaryIo {
         shared.say(|| format!("{} does {effect:?}", self.name));
         match effect {
             Effect::SendHeartbeat => {
-                let body = Heartbeat { position: Position(0), released: Position(0), time_ns: 0 }.encode();
+                let body = Heartbeat {
+                    position: Position(0),
+                    released: Position(0),
+                    time_ns: 0,
+                    lease_ns: 0,
+                    condition: Condition::default(),
+                }
+                .encode();
                 shared.send(self.conn, self.name, FrameKind::Heartbeat, &body);
             }
             Effect::SendSeedHeld { position } => {
@@ -115,7 +124,14 @@ impl SecondaryIo {
             }
             Effect::SendAck { received, executed, executed_bytes } => {
                 let received = shared.perhaps_nonsense(self.conn, received);
-                let body = Ack { received, executed, executed_time_ns: 0, executed_bytes }.encode();
+                let body = Ack {
+                    received,
+                    executed,
+                    executed_time_ns: 0,
+                    executed_bytes,
+                    condition: Condition::default(),
+                }
+                .encode();
                 shared.send(self.conn, self.name, FrameKind::Ack, &body);
             }
             Effect::Replay { .. } => self.log.extend(self.arrived.drain(..)),

@@ -2,7 +2,7 @@
 
 use std::{thread, time::Duration};
 
-use ftlog::{FrameKind, Generation, Heartbeat};
+use ftlog::{Condition, FrameKind, Generation, Heartbeat};
 use hdrhistogram::Histogram;
 use protocol::{
     LossReason,
@@ -150,7 +150,12 @@ fn finish_seed(thread: &mut LinkThread, link: Link) {
 
 fn send_heartbeat(thread: &mut LinkThread, link: Link) {
     let (position, released, time_ns) = (thread.recorded, thread.released, thread.time_ns);
-    send(thread, link, FrameKind::Heartbeat, &Heartbeat { position, released, time_ns }.encode());
+    send(
+        thread,
+        link,
+        FrameKind::Heartbeat,
+        &Heartbeat { position, released, time_ns, lease_ns: 0, condition: Condition::default() }.encode(),
+    );
 }
 
 fn send(thread: &mut LinkThread, link: Link, kind: FrameKind, body: &[u8]) {

@@ -57,7 +57,7 @@ pub fn understand(frame: &Frame) -> Result<PeerEvent, LossReason> {
     Ok(match frame.kind {
         FrameKind::Ack => {
             let ack = Ack::decode(&frame.body).map_err(damaged)?;
-            let Ack { received, executed, executed_bytes, executed_time_ns: _ } = ack;
+            let Ack { received, executed, executed_bytes, executed_time_ns: _, condition: _ } = ack;
             PeerEvent::Acknowledged { received, executed, executed_bytes }
         }
         FrameKind::SeedHeld => PeerEvent::SeedHeld { position: decode_position(&frame.body)? },

@@ -3,7 +3,7 @@
 use std::sync::{MutexGuard, PoisonError};
 
 use devices::Output;
-use ftlog::{Ack, FrameKind, Generation, Heartbeat, Message, Position, Refuse};
+use ftlog::{Ack, Condition, FrameKind, Generation, Heartbeat, Message, Position, Refuse};
 use protocol::{arbiter::ClaimOutcome, commit::Unreleased, secondary::Effect};
 
 use super::{
@@ -17,7 +17,13 @@ impl LinkThread {
         match effect {
             Effect::SendHeartbeat => {
                 let (position, time_ns) = (self.core.executed_through(), self.executed_time_ns);
-                let beat = Heartbeat { position, released: Position(0), time_ns };
+                let beat = Heartbeat {
+                    position,
+                    released: Position(0),
+                    time_ns,
+                    lease_ns: 0,
+                    condition: Condition::default(),
+                };
                 self.send(FrameKind::Heartbeat, &beat.encode());
             }
             Effect::SendSeedHeld { position } => {
@@ -27,7 +33,8 @@ impl LinkThread {
             }
             Effect::SendAck { received, executed, executed_bytes } => {
                 let executed_time_ns = self.executed_time_ns;
-                let ack = Ack { received, executed, executed_time_ns, executed_bytes };
+                let condition = Condition::default();
+                let ack = Ack { received, executed, executed_time_ns, executed_bytes, condition };
                 self.send(FrameKind::Ack, &ack.encode());
                 self.flush();
             }
