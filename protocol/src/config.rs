@@ -47,6 +47,17 @@ impl Config {
         if quarter_ns < MAX_HEARTBEAT_NS { quarter_ns } else { MAX_HEARTBEAT_NS }
     }
 
+    /// For how long a side may have something to execute and execute nothing, in ns; beyond that it counts as lost.
+    ///
+    /// By then the guest has stood at twice the lag limit for as long again: a service that stands still is worse than
+    /// one that is unprotected.
+    #[must_use]
+    pub const fn stall_ns(&self) -> u64 {
+        let (lag_ns, silence_ns) =
+            (self.max_lag_ns.saturating_mul(4), self.failure_timeout_ns.saturating_mul(4));
+        if lag_ns > silence_ns { lag_ns } else { silence_ns }
+    }
+
     /// How long after it sent log that the secondary has acknowledged a primary may write shared disks, in ns; see
     /// [`Fence`](crate::fence::Fence).
     #[must_use]

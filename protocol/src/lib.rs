@@ -40,6 +40,8 @@ mod loss;
 pub mod primary;
 pub mod sabotage;
 pub mod secondary;
+mod stall;
 
 pub use config::{Config, LOOK_NS, MAX_HEARTBEAT_NS, YIELD_NS};
 pub use loss::{LossReason, Recovery, Violation};
+pub use stall::Stall;

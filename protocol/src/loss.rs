@@ -16,6 +16,12 @@ pub enum LossReason {
         /// How long, in ns.
         silent_ns: u64,
     },
+    /// It is heard, and its guest does not move.
+    #[error("heard, but it has had work for {} ms and done nothing", stalled_ns / 1_000_000)]
+    Stalled {
+        /// How long, as it says itself, in ns.
+        stalled_ns: u64,
+    },
     /// A frame failed its checksum, its sequence number or its decoding: what was received cannot be trusted.
     #[error("the stream is damaged")]
     Damaged,

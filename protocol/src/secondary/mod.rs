@@ -218,7 +218,7 @@ impl Secondary {
             return self.discard(DiscardReason::SeedIncomplete(reason), effects);
         }
         let whole = match reason {
-            LossReason::Closed | LossReason::Silent { .. } => true,
+            LossReason::Closed | LossReason::Silent { .. } | LossReason::Stalled { .. } => true,
             LossReason::Damaged | LossReason::Violation(_) | LossReason::Detached | LossReason::Unwanted => {
                 sabotage::disabled(Check::Corrupt)
             }

@@ -6,6 +6,7 @@ pub mod clock;
 pub mod console;
 pub mod door;
 pub mod mac;
+pub mod pulse;
 pub mod reserve;
 pub mod socket;
 pub mod tap;
