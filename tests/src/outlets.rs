@@ -20,10 +20,10 @@ use crate::stage::Stage;
 
 /// An unprivileged user that nobody else is, for limits that do not bind root.
 pub const NOBODY_ELSE: u32 = 424_242;
-/// Descriptors that remain: none at all depends on numbers that were given back a moment ago.
-const LEFT: usize = 2;
 /// Descriptors that a claim has open at one time, at most.
 const CLAIM: usize = 4;
+/// Of those put aside, as many as a claim never needs, whoever else is quicker.
+const ENOUGH: usize = 16;
 /// Root's right to other people's files, which KVM's device is one of.
 pub const FILES: &str = "+dac_override";
 /// That, and the right to TAP devices: all that ftvmm needs of root's.
@@ -72,16 +72,37 @@ pub fn limit_threads(process: &Process, most: u32) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A limit under which a process is left two descriptors, which is fewer than a claim needs.
+/// The numbers of a process's descriptors.
+struct Numbers {
+    /// Of those that it has put aside.
+    aside: BTreeSet<u64>,
+    /// Of all others.
+    used: BTreeSet<u64>,
+}
+
+impl Numbers {
+    fn of(process: &Process) -> anyhow::Result<Self> {
+        let mut numbers = Self { aside: BTreeSet::new(), used: BTreeSet::new() };
+        for entry in fs::read_dir(format!("/proc/{}/fd", process.id()))? {
+            let entry = entry?;
+            let number = entry.file_name().to_string_lossy().parse()?;
+            let leads_to = fs::read_link(entry.path());
+            let is_aside = number > 2 && leads_to.is_ok_and(|to| to == Path::new("/dev/null"));
+            let which = if is_aside { &mut numbers.aside } else { &mut numbers.used };
+            which.insert(number);
+        }
+        Ok(numbers)
+    }
+}
+
+/// A limit under which a process gets no descriptor but those that it has put aside, and these only when it gives them
+/// free. They have the lowest numbers: of what it gives back otherwise only a connection can be among them.
 ///
 /// # Errors
-/// When the process is gone.
-pub fn no_descriptor_more(process: &Process) -> anyhow::Result<u64> {
-    let mut taken = BTreeSet::new();
-    for entry in fs::read_dir(format!("/proc/{}/fd", process.id()))? {
-        taken.insert(entry?.file_name().to_string_lossy().parse::<u64>()?);
-    }
-    (0..).filter(|number| !taken.contains(number)).nth(LEFT).context("numbers have no end")
+/// When the process is gone, or has put too few aside.
+pub fn none_but_those_put_aside(process: &Process) -> anyhow::Result<u64> {
+    let aside = Numbers::of(process)?.aside;
+    aside.iter().nth(ENOUGH).copied().context("too few descriptors are put aside")
 }
 
 /// A limit under which a process has descriptors for a claim, those that it has put aside among them, and for nothing
@@ -90,16 +111,8 @@ pub fn no_descriptor_more(process: &Process) -> anyhow::Result<u64> {
 /// # Errors
 /// When the process is gone.
 pub fn descriptors_for_a_claim(process: &Process) -> anyhow::Result<u64> {
-    let mut taken = BTreeSet::new();
-    for entry in fs::read_dir(format!("/proc/{}/fd", process.id()))? {
-        let entry = entry?;
-        let number = entry.file_name().to_string_lossy().parse::<u64>()?;
-        let is_aside = number > 2 && fs::read_link(entry.path()).is_ok_and(|to| to == Path::new("/dev/null"));
-        if !is_aside {
-            taken.insert(number);
-        }
-    }
-    (0..).filter(|number| !taken.contains(number)).nth(CLAIM).context("numbers have no end")
+    let used = Numbers::of(process)?.used;
+    (0..).filter(|number| !used.contains(number)).nth(CLAIM).context("numbers have no end")
 }
 
 /// A named pipe that somebody else writes to.

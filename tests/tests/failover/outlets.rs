@@ -17,7 +17,7 @@ use ftvmm_tests::{
     harness,
     outlets::{
         FILES_AND_TAPS, Pipe, as_nobody_else, descriptors_for_a_claim, limit, limit_threads,
-        no_descriptor_more, wrapper,
+        none_but_those_put_aside, wrapper,
     },
     stage::{self, CLIENTS, PATIENCE, Pair, Stage},
 };
@@ -147,7 +147,7 @@ fn a_process_that_gets_no_descriptor_more_loses_no_vm() {
         stage::play(TIMEOUT_MS, |stage| {
             let to = |count| Rlimit { current: Some(count), maximum: Some(1024) };
             let deny = |left: &Member| {
-                let count = no_descriptor_more(&left.process)?;
+                let count = none_but_those_put_aside(&left.process)?;
                 limit(&left.process, Resource::Nofile, to(count)).map(drop)
             };
             let allow = |left: &Member| limit(&left.process, Resource::Nofile, to(1024)).map(drop);
