@@ -242,19 +242,25 @@ fn a_recording_whose_file_takes_no_more_ends_and_its_vm_goes_on() {
             stage.spawn(program.to_str().context("the program's path is no text")?, &arguments)?;
         let load = stage.load(Mix::Count, Duration::ZERO, 0)?;
 
-        let full = Rlimit { current: Some(fs::metadata(&log)?.len()), maximum: None };
-        limit(&recorder, Resource::Fsize, full)?;
+        let to = |length| Rlimit { current: length, maximum: None };
+        limit(&recorder, Resource::Fsize, to(Some(fs::metadata(&log)?.len())))?;
+        let status = || -> anyhow::Result<Status> {
+            Ok(serde_json::from_value(control::request(control.as_ref(), &Request::Status)?)?)
+        };
         wait::until("the end of the recording", 4 * SOON, || {
             recorder.expect_alive()?;
-            let answer = control::request(control.as_ref(), &Request::Status)?;
-            let status: Status = serde_json::from_value(answer)?;
-            Ok(has_trouble(&status, "recording").then_some(()))
+            Ok(has_trouble(&status()?, "recording").then_some(()))
         })?;
         load.await_answers(u64::from(CLIENTS) * 5, PATIENCE)?;
+        // What is lost of it does not come back with the room.
+        let recorded = status()?.log_bytes;
+        limit(&recorder, Resource::Fsize, to(None))?;
+        load.await_answers(u64::from(CLIENTS) * 5, PATIENCE)?;
+        assert_eq!(status()?.log_bytes, recorded, "it goes on behind a gap");
         stage::judge(load)?;
 
         recorder.signal(Signal::TERM)?;
-        assert_eq!(recorder.wait_end(SOON)?.code(), Some(3));
+        assert_eq!(recorder.wait_end(SOON)?.code(), Some(3), "{}", recorder.log());
         assert_eq!(stage.ftvmm(&["replay", "--log", &log])?.status.code(), Some(3), "a cut log is refused");
         Ok(())
     });
