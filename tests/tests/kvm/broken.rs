@@ -1,7 +1,12 @@
-//! Guests that do what has no repeatable position: the VM stops and says what happened, where, and the registers.
+//! Guests that do what they should not. What has no repeatable position stops the VM, which says what happened, where,
+//! and the registers; a driver that breaks virtio's rules stops its device only, which `status` tells.
 
-use std::process::Command;
+use std::{process::Command, time::Duration};
 
+use ftvmm::{
+    control::{self, Request, Status},
+    demo::{process::Process, wait},
+};
 use ftvmm_tests::{elf::Guest, harness};
 
 use super::drive;
@@ -60,4 +65,33 @@ fn an_instruction_that_kvm_cannot_emulate() {
 fn a_halt_with_interrupts_off() {
     let Some(error) = stopped_by(&[&MARK[..], &[0xf4]].concat()) else { return };
     assert_says(&error, &["the guest halted with interrupts off at #2", MARKED[0], "rip 0x000000000010000d"]);
+}
+
+#[test]
+fn a_driver_that_breaks_virtios_rules_shows_in_status_and_its_guest_runs_on() {
+    if !harness::require_kvm() {
+        return;
+    }
+    // mov eax, 0xd0001070; mov dword [rax], 4: DRIVER_OK before anything else, to the source of random bytes.
+    let breaks = [0xb8, 0x70, 0x10, 0, 0xd0, 0xc7, 0, 4, 0, 0, 0];
+    // again: out 0x80, al; jmp again
+    let runs_on = [0xe6, 0x80, 0xeb, 0xfc];
+    let guest = Guest::of_code(&[&breaks[..], &runs_on].concat());
+    let directory = tempfile::tempdir().unwrap();
+    let control = directory.path().join("control");
+    let mut command = Command::new(harness::program().unwrap());
+    command.args(["run", "--memory", "4", "--kernel", &guest.kernel(), "--control"]).arg(&control);
+    let mut vm = Process::start(command, "vm", directory.path(), None).unwrap();
+    let mut last = None;
+    let waited = wait::until("the device's trouble to be seen", Duration::from_secs(20), || {
+        vm.expect_alive()?;
+        let Ok(answer) = control::request(&control, &Request::Status) else { return Ok(None) };
+        let status: Status = serde_json::from_value(answer)?;
+        let told = status.troubles.iter().any(|it| it.what == "devices" && it.text.contains("random bytes"));
+        // Its exits go on behind the one that broke the rules.
+        let goes_on = told && status.exits.total() > 1000;
+        last = Some(status);
+        Ok(goes_on.then_some(()))
+    });
+    waited.unwrap_or_else(|error| panic!("{error:#}: {last:?}"));
 }
