@@ -67,8 +67,10 @@ fn the_console_command_types_all_of_a_long_paste_and_shows_what_is_said() -> any
     command.args(["console", "--control"]).arg(&control).stdin(Stdio::piped()).stdout(Stdio::piped());
     let mut client = command.spawn()?;
     let (mut typing, mut shown) = (client.stdin.take().unwrap(), client.stdout.take().unwrap());
-    let lines: String = (0..LINES).map(|number| format!("line {number} of the paste\n")).collect();
-    let (paste, last) = (lines.clone(), format!("line {} of the paste\n", LINES - 1));
+    // What would leave is not looked for where nobody types.
+    let line = |number: u32| format!("line {number}\x1d. of the paste\n");
+    let lines: String = (0..LINES).map(line).collect();
+    let (paste, last) = (lines.clone(), line(LINES - 1));
     let pasting = std::thread::spawn(move || typing.write_all(paste.as_bytes()));
     let mut said = String::new();
     fcntl_setfl(&shown, OFlags::NONBLOCK)?;

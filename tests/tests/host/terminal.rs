@@ -1,30 +1,39 @@
 //! A terminal as the console.
 
 use std::{
+    env,
     fs::{File, OpenOptions},
     io::{ErrorKind, Read, Write},
     os::{
         fd::{BorrowedFd, OwnedFd},
         unix::process::CommandExt,
     },
-    process::{Child, Command, Stdio},
+    process::{Child, Command, Stdio, exit},
+    thread,
 };
 
 use anyhow::{Context, ensure};
-use ftvmm::demo::wait;
+use ftvmm::{demo::wait, host::console::RawTerminal};
 use ftvmm_tests::harness;
 use rustix::{
     fs::{OFlags, fcntl_setfl},
     process::{Pid, Signal, ioctl_tiocsctty, kill_process, setsid},
     pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt},
-    termios::{LocalModes, tcgetattr},
+    termios::{InputModes, LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr},
 };
 
 use super::{Place, SOON, wait_running};
 
+/// What of the keys a terminal keeps for itself, or changes, as shells have it.
+const LOCAL: LocalModes =
+    LocalModes::ECHO.union(LocalModes::ICANON).union(LocalModes::ISIG).union(LocalModes::IEXTEN);
+const INPUT: InputModes = InputModes::ICRNL.union(InputModes::IXON);
+
 /// A terminal, and a process whose terminal it is.
 struct Session {
     keyboard_and_screen: File,
+    /// How the terminal was in the beginning.
+    before: Termios,
     child: Child,
     screen: String,
 }
@@ -59,14 +68,23 @@ impl Session {
         unsafe {
             command.pre_exec(lead);
         }
+        let before = tcgetattr(&ours)?;
+        ensure!(before.local_modes.contains(LOCAL) && before.input_modes.contains(INPUT), "{before:?}");
         let child = command.spawn()?;
         fcntl_setfl(&ours, OFlags::RDWR | OFlags::NONBLOCK)?;
-        Ok(Self { keyboard_and_screen: ours.into(), child, screen: String::new() })
+        Ok(Self { keyboard_and_screen: ours.into(), before, child, screen: String::new() })
     }
 
+    /// Every key is the guest's, as it is.
     fn is_raw(&self) -> anyhow::Result<bool> {
-        let modes = tcgetattr(&self.keyboard_and_screen)?.local_modes;
-        Ok(!modes.intersects(LocalModes::ECHO | LocalModes::ICANON | LocalModes::ISIG))
+        let now = tcgetattr(&self.keyboard_and_screen)?;
+        Ok(!now.local_modes.intersects(LOCAL) && !now.input_modes.intersects(INPUT))
+    }
+
+    fn is_as_before(&self) -> anyhow::Result<bool> {
+        let now = tcgetattr(&self.keyboard_and_screen)?;
+        let modes = |of: &Termios| (of.input_modes, of.output_modes, of.control_modes, of.local_modes);
+        Ok(modes(&now) == modes(&self.before))
     }
 
     fn type_in(&mut self, keys: &[u8]) -> anyhow::Result<()> {
@@ -123,9 +141,13 @@ fn a_terminal_is_the_guests_until_the_user_leaves_and_then_what_it_was() -> anyh
     session.wait_for("echo: ready")?;
     assert!(session.is_raw()?);
     use_it(&mut session)?;
+    // As a shell does it with a job that it stops and continues.
+    tcsetattr(&session.keyboard_and_screen, OptionalActions::Now, &session.before)?;
+    kill_process(Pid::from_child(&session.child), Signal::CONT)?;
+    wait::until("the terminal to be raw again", SOON, || Ok(session.is_raw()?.then_some(())))?;
     session.type_in(b"\x1d.")?;
     assert_eq!(session.wait_end()?, Some(0));
-    assert!(!session.is_raw()?, "the terminal is left raw");
+    assert!(session.is_as_before()?, "the terminal is left raw");
     Ok(())
 }
 
@@ -140,7 +162,7 @@ fn a_terminal_is_what_it_was_after_a_signal() -> anyhow::Result<()> {
     assert!(session.is_raw()?);
     kill_process(Pid::from_child(&session.child), Signal::TERM)?;
     assert_eq!(session.wait_end()?, Some(0));
-    assert!(!session.is_raw()?, "the terminal is left raw");
+    assert!(session.is_as_before()?, "the terminal is left raw");
     Ok(())
 }
 
@@ -161,7 +183,26 @@ fn the_console_command_gives_its_terminal_to_the_guest_and_leaves_the_machine_al
     use_it(&mut session)?;
     session.type_in(b"\x1d.")?;
     assert_eq!(session.wait_end()?, Some(0));
-    assert!(!session.is_raw()?, "the terminal is left raw");
+    assert!(session.is_as_before()?, "the terminal is left raw");
     wait_running(&mut machine, &control)?;
+    Ok(())
+}
+
+/// As a process of its own, which a panic may end without unwinding the thread that has the terminal.
+#[test]
+fn a_terminal_is_what_it_was_once_something_panicked() -> anyhow::Result<()> {
+    const INSIDE: &str = "FTVMM_TEST_INSIDE_TERMINAL";
+    if env::var_os(INSIDE).is_some() {
+        let _raw = RawTerminal::enter()?.context("it is no terminal")?;
+        let panicked = thread::spawn(|| panic!("on purpose")).join().is_err();
+        exit(if panicked { 0 } else { 1 });
+    }
+    let mut command = Command::new(env::current_exe()?);
+    let name = "terminal::a_terminal_is_what_it_was_once_something_panicked";
+    command.args(["--exact", name, "--nocapture"]).env(INSIDE, "1");
+    let mut session = Session::start(command)?;
+    session.wait_for("on purpose")?;
+    assert_eq!(session.wait_end()?, Some(0));
+    assert!(session.is_as_before()?, "the terminal is left raw");
     Ok(())
 }

@@ -102,7 +102,8 @@ mod tests {
     fn what_is_pasted_faster_than_the_guest_reads_is_all_there_in_the_end() {
         let (reader, mut writer) = io::pipe().unwrap();
         let inbox = Arc::new(Inbox::default());
-        let pasted: Vec<u8> = (0..200_000u32).map(|number| (number % 251) as u8).collect();
+        let mut pasted: Vec<u8> = (0..200_000u32).map(|number| (number % 251) as u8).collect();
+        pasted.extend(b"\x1d. leaves only a terminal");
         let all = pasted.clone();
         let paste = thread::spawn(move || writer.write_all(&all));
         let guest = inbox.clone();
