@@ -189,15 +189,24 @@ fn a_secondary_whose_frames_are_shorter_is_refused() {
 #[test]
 fn why_a_tap_device_cannot_be_used_is_told_and_none_is_made() {
     stage::play(TIMEOUT_MS, |stage| {
-        let refused = |name: &str, reason: &str| -> anyhow::Result<()> {
-            let mut vm = run(stage, name, &[])?;
+        let refused_as = |program: &Path, name: &str, reason: &str| -> anyhow::Result<()> {
+            let mut vm = run_as(stage, program, name, &[])?;
             let status = vm.wait_end(SOON)?;
             assert_eq!(status.code(), Some(3), "{}", vm.log());
             assert!(vm.log().contains(reason), "{name}: {}", vm.log());
             Ok(())
         };
+        let refused = |name: &str, reason: &str| refused_as(&stage.setup.program, name, reason);
         refused("typo", "there is no TAP device 'typo'")?;
         assert!(ip("link show typo").is_err(), "a dead device was made");
+        // Who may make none is told the same: the device is looked for before it is attached to, which would make it.
+        let unprivileged = wrapper(stage, &as_nobody_else(FILES))?;
+        refused_as(&unprivileged, "typo", "there is no TAP device 'typo'")?;
+        // The kernel would take the first 15 bytes for the name.
+        ip("tuntap add dev tap-of-15-bytes mode tap")?;
+        refused("tap-of-15-bytes+", "is no interface name")?;
+        let hides_tun = "exec unshare --mount sh -c 'mount -t tmpfs none /dev/net && exec \"$@\"' sh \"$@\"";
+        refused_as(&wrapper(stage, hides_tun)?, "tap-a", "cannot open /dev/net/tun")?;
         refused("lo", "'lo' is no TAP device")?;
         ip("tuntap add dev tun-x mode tun")?;
         refused("tun-x", "'tun-x' is no TAP device")?;

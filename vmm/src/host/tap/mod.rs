@@ -155,3 +155,33 @@ fn attach(name: &str) -> Result<File, TapError> {
         Err(source) => Err(TapError::of_attaching(name, source)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+    use crate::demo::net;
+
+    /// One that goes away after it was looked for. In a thread of its own, whose network it is.
+    #[test]
+    fn no_device_is_made_in_the_place_of_one_that_has_gone() {
+        if !net::missing_for_networks().is_empty() {
+            assert!(
+                std::env::var_os("FTVMM_TEST_WITHOUT_KVM").is_some(),
+                "{:?}",
+                net::missing_for_networks()
+            );
+            return;
+        }
+        let in_network = || {
+            net::enter(&["tap-a"]).unwrap();
+            attach("tap-a").unwrap();
+            for _ in 0..2 {
+                assert!(matches!(attach("gone"), Err(TapError::Missing(name)) if name == "gone"));
+                assert!(matches!(mtu_of("gone"), Err(TapError::Missing(_))), "it was made");
+            }
+        };
+        thread::scope(|scope| scope.spawn(in_network).join().unwrap());
+    }
+}
