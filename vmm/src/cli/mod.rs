@@ -121,3 +121,24 @@ impl Cli {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Of commands whose name could be of the VM and is of its protection.
+    #[test]
+    fn the_help_of_suspend_and_turn_off_tells_protection_from_the_vm() {
+        let mut program = Cli::command();
+        for (name, what) in [
+            ("suspend", "It is the protection that is suspended"),
+            ("turn-off", "It is the protection that is turned off"),
+        ] {
+            let list = program.render_help().to_string();
+            let line = list.lines().find(|line| line.trim_start().starts_with(name)).unwrap_or_default();
+            assert!(line.contains("protection"), "{list}");
+            let help = program.find_subcommand_mut(name).unwrap().render_long_help().to_string();
+            assert!(help.contains(what) && help.contains("The VM runs on"), "{help}");
+        }
+    }
+}
