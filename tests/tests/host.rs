@@ -6,6 +6,8 @@
 mod consoles;
 #[path = "host/descriptors.rs"]
 mod descriptors;
+#[path = "host/session.rs"]
+mod session;
 #[path = "host/sockets.rs"]
 mod sockets;
 #[path = "host/terminal.rs"]

@@ -2,122 +2,16 @@
 
 use std::{
     env,
-    fs::{File, OpenOptions},
-    io::{ErrorKind, Read, Write},
-    os::{
-        fd::{BorrowedFd, OwnedFd},
-        unix::process::CommandExt,
-    },
-    process::{Child, Command, Stdio, exit},
+    process::{Command, Stdio, exit},
     thread,
 };
 
 use anyhow::{Context, ensure};
 use ftvmm::{demo::wait, host::console::RawTerminal};
 use ftvmm_tests::harness;
-use rustix::{
-    fs::{OFlags, fcntl_setfl},
-    process::{Pid, Signal, ioctl_tiocsctty, kill_process, setsid},
-    pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt},
-    termios::{InputModes, LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr},
-};
+use rustix::process::{Pid, Signal, kill_process};
 
-use super::{Place, SOON, wait_running};
-
-/// What of the keys a terminal keeps for itself, or changes, as shells have it.
-const LOCAL: LocalModes =
-    LocalModes::ECHO.union(LocalModes::ICANON).union(LocalModes::ISIG).union(LocalModes::IEXTEN);
-const INPUT: InputModes = InputModes::ICRNL.union(InputModes::IXON);
-
-/// A terminal, and a process whose terminal it is.
-struct Session {
-    keyboard_and_screen: File,
-    /// How the terminal was in the beginning.
-    before: Termios,
-    child: Child,
-    screen: String,
-}
-
-impl Drop for Session {
-    fn drop(&mut self) {
-        // Both fail only when it is gone already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-impl Session {
-    fn start(mut command: Command) -> anyhow::Result<Self> {
-        let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
-        grantpt(&ours)?;
-        unlockpt(&ours)?;
-        let name = ptsname(&ours, Vec::new())?;
-        let theirs = OpenOptions::new().read(true).write(true).open(name.to_str()?)?;
-        let theirs = OwnedFd::from(theirs);
-        command.stdin(theirs.try_clone()?).stdout(theirs.try_clone()?).stderr(theirs);
-        // SAFETY: it is open from here on.
-        #[allow(unsafe_code)]
-        let stdin = unsafe { BorrowedFd::borrow_raw(0) };
-        let lead = move || {
-            setsid()?;
-            ioctl_tiocsctty(stdin)?;
-            Ok(())
-        };
-        // SAFETY: between fork and exec the closure makes two system calls, and allocates nothing.
-        #[allow(unsafe_code)]
-        unsafe {
-            command.pre_exec(lead);
-        }
-        let before = tcgetattr(&ours)?;
-        ensure!(before.local_modes.contains(LOCAL) && before.input_modes.contains(INPUT), "{before:?}");
-        let child = command.spawn()?;
-        fcntl_setfl(&ours, OFlags::RDWR | OFlags::NONBLOCK)?;
-        Ok(Self { keyboard_and_screen: ours.into(), before, child, screen: String::new() })
-    }
-
-    /// Every key is the guest's, as it is.
-    fn is_raw(&self) -> anyhow::Result<bool> {
-        let now = tcgetattr(&self.keyboard_and_screen)?;
-        Ok(!now.local_modes.intersects(LOCAL) && !now.input_modes.intersects(INPUT))
-    }
-
-    fn is_as_before(&self) -> anyhow::Result<bool> {
-        let now = tcgetattr(&self.keyboard_and_screen)?;
-        let modes = |of: &Termios| (of.input_modes, of.output_modes, of.control_modes, of.local_modes);
-        Ok(modes(&now) == modes(&self.before))
-    }
-
-    fn type_in(&mut self, keys: &[u8]) -> anyhow::Result<()> {
-        Ok(self.keyboard_and_screen.write_all(keys)?)
-    }
-
-    fn look(&mut self) -> anyhow::Result<()> {
-        let mut piece = [0; 4096];
-        match self.keyboard_and_screen.read(&mut piece) {
-            Ok(length) => self.screen.push_str(&String::from_utf8_lossy(&piece[..length])),
-            // EIO: nobody has the other end open.
-            Err(error) if error.kind() == ErrorKind::WouldBlock || error.raw_os_error() == Some(5) => {}
-            Err(error) => return Err(error.into()),
-        }
-        Ok(())
-    }
-
-    fn wait_for(&mut self, text: &str) -> anyhow::Result<()> {
-        let waited = wait::until(&format!("{text:?} on the screen"), SOON, || {
-            self.look()?;
-            Ok(self.screen.contains(text).then_some(()))
-        });
-        waited.with_context(|| format!("the screen: {:?}", self.screen))
-    }
-
-    fn wait_end(&mut self) -> anyhow::Result<Option<i32>> {
-        let waited = wait::until("the end", SOON, || {
-            self.look()?;
-            Ok(self.child.try_wait()?)
-        });
-        Ok(waited.with_context(|| format!("the screen: {:?}", self.screen))?.code())
-    }
-}
+use super::{Place, SOON, session::Session, wait_running};
 
 /// Types a line, and Ctrl-C; both are the guest's, and are shown once.
 fn use_it(session: &mut Session) -> anyhow::Result<()> {
@@ -141,13 +35,28 @@ fn a_terminal_is_the_guests_until_the_user_leaves_and_then_what_it_was() -> anyh
     session.wait_for("echo: ready")?;
     assert!(session.is_raw()?);
     use_it(&mut session)?;
-    // As a shell does it with a job that it stops and continues.
-    tcsetattr(&session.keyboard_and_screen, OptionalActions::Now, &session.before)?;
-    kill_process(Pid::from_child(&session.child), Signal::CONT)?;
+    session.stop_and_continue()?;
     wait::until("the terminal to be raw again", SOON, || Ok(session.is_raw()?.then_some(())))?;
     session.type_in(b"\x1d.")?;
     assert_eq!(session.wait_end()?, Some(0));
     assert!(session.is_as_before()?, "the terminal is left raw");
+    Ok(())
+}
+
+/// A job in the background: its shell, or who is in the foreground, has the keys.
+#[test]
+fn a_terminal_that_is_anothers_stays_as_it_is() -> anyhow::Result<()> {
+    if !harness::require_kvm() {
+        return Ok(());
+    }
+    let place = Place::new()?;
+    let run = place.command(&["--console", "stdio"])?;
+    let mut shell = Command::new("sh");
+    shell.args(["-m", "-c", "setpriv --pdeathsig KILL \"$@\" & wait", "sh"]).arg(run.get_program());
+    shell.args(run.get_args()).current_dir(place.0.path());
+    let mut session = Session::start(shell)?;
+    session.wait_for("echo: ready")?;
+    assert!(session.is_as_before()?, "it is not the guest's, and was made so");
     Ok(())
 }
 
