@@ -2,6 +2,7 @@
 
 use std::{
     env,
+    io::stdin,
     process::{Command, Stdio, exit},
     thread,
 };
@@ -9,7 +10,10 @@ use std::{
 use anyhow::{Context, ensure};
 use ftvmm::{demo::wait, host::console::RawTerminal};
 use ftvmm_tests::harness;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::{
+    process::{Pid, Signal, kill_process},
+    termios::tcgetattr,
+};
 
 use super::{Place, SOON, session::Session, wait_running};
 
@@ -99,15 +103,19 @@ fn the_console_command_gives_its_terminal_to_the_guest_and_leaves_the_machine_al
 
 /// As a process of its own, which a panic may end without unwinding the thread that has the terminal.
 #[test]
-fn a_terminal_is_what_it_was_once_something_panicked() -> anyhow::Result<()> {
+fn a_terminal_is_what_it_was_once_it_is_let_go_of_and_once_something_panicked() -> anyhow::Result<()> {
     const INSIDE: &str = "FTVMM_TEST_INSIDE_TERMINAL";
     if env::var_os(INSIDE).is_some() {
+        let modes = || tcgetattr(stdin()).map(|modes| modes.local_modes);
+        let before = modes()?;
+        drop(RawTerminal::enter()?.context("it is no terminal")?);
+        ensure!(modes()? == before, "it is let go of and left raw");
         let _raw = RawTerminal::enter()?.context("it is no terminal")?;
         let panicked = thread::spawn(|| panic!("on purpose")).join().is_err();
         exit(if panicked { 0 } else { 1 });
     }
     let mut command = Command::new(env::current_exe()?);
-    let name = "terminal::a_terminal_is_what_it_was_once_something_panicked";
+    let name = "terminal::a_terminal_is_what_it_was_once_it_is_let_go_of_and_once_something_panicked";
     command.args(["--exact", name, "--nocapture"]).env(INSIDE, "1");
     let mut session = Session::start(command)?;
     session.wait_for("on purpose")?;
