@@ -7,6 +7,7 @@ use ftvmm::{
     demo::{
         client::{Action, Connection, Reply},
         pair::{Member, Place},
+        wait,
     },
 };
 use ftvmm_tests::stage::{self, PATIENCE, Pair, guest};
@@ -52,13 +53,17 @@ fn a_primary_that_waits_for_its_turn_is_called_one_and_says_why() {
         let mut first = stage.primary(&[], nobody)?;
         wait_alone(&mut first)?;
         first.process.kill()?;
-        // A secondary that nobody hears could be taking it over.
-        let mut again = stage.primary(&[], nobody)?;
+        // A secondary that nobody hears could be taking it over: for two hours, as far behind as it may be.
+        let mut setup = stage.setup.clone();
+        setup.primary_options = ["--max-lag", "3600000"].map(str::to_owned).to_vec();
+        let mut again = setup.primary("again", Place::here(stage.free_tap(&[])), nobody)?;
         let told = |status: &Status| status.events.iter().any(|event| event.text.contains("waiting up to"));
         let status = again.wait_status("waiting", SOON, told)?;
         assert_eq!((status.role, status.state), (Role::Primary, State::Starting));
-        assert!(again.process.log().contains("waiting up to"), "{}", again.process.log());
-        Ok(())
+        // The log is written by a thread of its own.
+        wait::until("the log to say so", SOON, || {
+            Ok(again.process.log().contains("waiting up to").then_some(()))
+        })
     });
 }
 
