@@ -159,9 +159,10 @@ fn what_has_no_end_is_not_read() {
     if !harness::require_kvm() {
         return;
     }
-    refused(&["--kernel", "/dev/zero"], &["/dev/zero", "neither a file nor a pipe"]);
+    let reason = "/dev/zero: it is neither a file nor a pipe";
+    refused(&["--kernel", "/dev/zero"], &[reason]);
     let guest = Guest::of_code(&power_off(0));
-    refused(&["--kernel", &guest.kernel(), "--initrd", "/dev/zero"], &["/dev/zero"]);
+    refused(&["--kernel", &guest.kernel(), "--initrd", "/dev/zero"], &[reason]);
 }
 
 #[test]
