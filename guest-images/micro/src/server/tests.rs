@@ -177,19 +177,29 @@ fn closes_after_quit_and_after_a_protocol_error() {
     }
 }
 
-/// Sends `request` and then more, until `bytes` are sent; what the server said meanwhile.
-fn send_much(lab: &mut Lab<KeyValue>, client: SocketHandle, request: &[u8], bytes: usize) -> Vec<u8> {
-    let mut replies = lab.ask(client, request);
+/// Sends `bytes` more, whatever they are, and does something in between.
+fn send_on(
+    lab: &mut Lab<KeyValue>,
+    client: SocketHandle,
+    bytes: usize,
+    mut meanwhile: impl FnMut(&mut Lab<KeyValue>),
+) {
     let mut sent = 0;
     for _ in 0..bytes {
         sent += lab.socket(client).send_slice(&[b'x'; 1024]).expect("the server is still there");
         lab.step(1, false);
-        replies.extend(lab.read(client));
+        meanwhile(lab);
         if sent >= bytes {
-            break;
+            return;
         }
     }
-    assert!(sent >= bytes, "the client is left to block after {sent} bytes");
+    panic!("the client is left to block after {sent} bytes");
+}
+
+/// Sends `request` and `bytes` more; what the server said meanwhile.
+fn send_much(lab: &mut Lab<KeyValue>, client: SocketHandle, request: &[u8], bytes: usize) -> Vec<u8> {
+    let mut replies = lab.ask(client, request);
+    send_on(lab, client, bytes, |lab| replies.extend(lab.read(client)));
     lab.run(20);
     replies.extend(lab.read(client));
     replies
@@ -212,6 +222,30 @@ fn a_client_whose_request_is_too_large_can_send_it_all_and_read_its_error() {
         lab.run(4);
         assert_eq!(lab.server.clients, 0);
     }
+}
+
+#[test]
+fn a_client_that_reads_nothing_before_it_has_sent_all_still_gets_its_replies_and_its_error() {
+    let mut lab = Lab::new();
+    let client = lab.connect();
+    lab.run(10);
+    let value = [b'x'; 3000];
+    lab.ask(client, &[&b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$3000\r\n"[..], &value, b"\r\n"].concat());
+    // Replies for all that the sockets hold and more, with the error behind them.
+    let gets = b"GET k\r\n".repeat(10);
+    for requests in [gets.clone(), [&gets[..], b"*1\r\n:1\r\n"].concat()] {
+        assert_eq!(lab.socket(client).send_slice(&requests), Ok(requests.len()));
+        lab.run(20);
+    }
+    send_on(&mut lab, client, 300_000, |_| {});
+    let mut replies = Vec::new();
+    for _ in 0..200 {
+        lab.step(10, false);
+        replies.extend(lab.read(client));
+    }
+    let error = b"-ERR Protocol error: expected '$' at the start of an argument\r\n";
+    assert!(replies.ends_with(error), "{}", replies.len());
+    assert_eq!(replies.len(), 20 * (value.len() + b"$3000\r\n\r\n".len()) + error.len());
 }
 
 #[test]
