@@ -142,6 +142,21 @@ fn of_many_that_start_at_once_one_has_it() {
     UnixStream::connect(&path).unwrap();
 }
 
+/// Who comes may open the lock file that who goes is about to remove.
+#[test]
+fn of_many_that_come_and_go_each_has_a_lock_that_others_find() {
+    let (_directory, path) = place();
+    let come_and_go = || {
+        for _ in 0..1000 {
+            // Until no other has it.
+            let (_listener, own) =
+                std::iter::repeat_with(|| OwnSocket::listen(&path)).find_map(Result::ok).unwrap();
+            assert!(lock_path(own.path()).exists());
+        }
+    };
+    thread::scope(|scope| (0..4).for_each(|_| drop(scope.spawn(come_and_go))));
+}
+
 #[test]
 fn a_path_that_no_socket_can_have_is_said_to_be_too_long() {
     let (directory, _) = place();
