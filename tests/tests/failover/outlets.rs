@@ -43,7 +43,19 @@ fn outlive(
     hurt: impl FnOnce(&Member) -> anyhow::Result<()>,
     heal: impl FnOnce(&Member) -> anyhow::Result<()>,
 ) -> anyhow::Result<Member> {
-    let Pair { mut primary, mut secondary, .. } = wrapped_pair(stage, survivor, script)?;
+    outlive_as(stage, &stage.setup, survivor, script, hurt, heal)
+}
+
+/// As [`outlive`], with members of `setup`.
+fn outlive_as(
+    stage: &Stage,
+    setup: &Setup,
+    survivor: Survivor,
+    script: &str,
+    hurt: impl FnOnce(&Member) -> anyhow::Result<()>,
+    heal: impl FnOnce(&Member) -> anyhow::Result<()>,
+) -> anyhow::Result<Member> {
+    let Pair { mut primary, mut secondary, .. } = wrapped_pair(stage, setup, survivor, script)?;
     let load = stage.load(Mix::Count, THINKING, 0)?;
     let (left, lost) = match survivor {
         Survivor::Primary => (&mut primary, &mut secondary),
@@ -64,9 +76,9 @@ fn outlive(
     Ok(if survivor == Survivor::Primary { primary } else { secondary })
 }
 
-fn wrapped_pair(stage: &Stage, survivor: Survivor, script: &str) -> anyhow::Result<Pair> {
-    let wrapped = Setup { program: wrapper(stage, script)?, ..stage.setup.clone() };
-    let setup = |side| if side == survivor { &wrapped } else { &stage.setup };
+fn wrapped_pair(stage: &Stage, setup: &Setup, survivor: Survivor, script: &str) -> anyhow::Result<Pair> {
+    let wrapped = Setup { program: wrapper(stage, script)?, ..setup.clone() };
+    let setup = |side| if side == survivor { &wrapped } else { setup };
     let place = stage.equip(Place::here(stage.free_tap(&[])));
     let (secondary, address) = setup(Survivor::Secondary).secondary(&stage.name("secondary"), place)?;
     let place = stage.equip(Place::here(stage.free_tap(&[&secondary])));
@@ -183,6 +195,25 @@ fn a_takeover_needs_no_thread_that_is_not_there_for_its_disks_either() {
             Ok(())
         });
     }
+}
+
+#[test]
+fn threads_are_put_aside_for_as_many_disks_as_there_can_be() {
+    stage::play(TIMEOUT_MS, |stage| {
+        let mut options = Vec::new();
+        for number in 0..devices::MAX_DISKS {
+            let path = stage.directory().join(format!("disk-{number}"));
+            fs::File::create(&path)?.set_len(1 << 20)?;
+            options.extend(["--disk".to_owned(), format!("path={},mode=shared", path.display())]);
+        }
+        let setup =
+            Setup { primary_options: options.clone(), secondary_options: options, ..stage.setup.clone() };
+        let deny = |left: &Member| limit_threads(&left.process, 0);
+        let allow = |left: &Member| limit_threads(&left.process, 1000);
+        let script = as_nobody_else(FILES_AND_TAPS);
+        drop(outlive_as(stage, &setup, Survivor::Secondary, &script, deny, allow)?);
+        Ok(())
+    });
 }
 
 #[test]
