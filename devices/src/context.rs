@@ -2,7 +2,7 @@
 
 use vm_memory::GuestMemoryMmap;
 
-use crate::power::{Off, ResetCause};
+use crate::ends::{Off, ResetCause};
 use crate::virtio::DiskRequest;
 
 /// Everything outside itself that a device can reach while it handles one access or one input.

@@ -9,6 +9,7 @@
 
 mod clock;
 mod context;
+mod ends;
 pub mod fuzz;
 mod interrupts;
 mod platform;
@@ -20,9 +21,10 @@ mod virtio;
 
 pub use clock::ClockState;
 pub use context::{Context, Output};
+pub use ends::{Off, ResetCause};
 pub use interrupts::{InterruptState, VECTOR_BASE};
 pub use platform::{Counters, Platform, PlatformConfig};
-pub use power::{Off, OnPanic, PowerState, ResetCause};
+pub use power::{OnPanic, PowerState};
 pub use serial::SerialState;
 pub use state::{PlatformState, STATE_VERSION, StateError};
 pub use timer::TimerState;

@@ -1,10 +1,9 @@
 //! Power-off, reset, and what comes of a guest that says that it has panicked.
 
-use std::fmt;
-
 use serde::{Deserialize, Serialize};
 
 use crate::context::Output;
+use crate::ends::{Off, ResetCause};
 
 /// Port (out, 32 bits): power off, the value is the guest's exit status.
 pub(crate) const PORT: u16 = 0x540;
@@ -28,33 +27,6 @@ pub enum OnPanic {
     Halt,
     /// The machine is reset.
     Reboot,
-}
-
-/// How a machine ended by its guest's will, or for want of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Off {
-    /// The guest switched itself off, with this exit status; 0 is success.
-    Status(u32),
-    /// The guest panicked.
-    Panicked,
-}
-
-/// Why a machine is reset.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum ResetCause {
-    /// The guest asked for it.
-    Guest,
-    /// The guest panicked.
-    Panic,
-}
-
-impl fmt::Display for ResetCause {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Guest => "the guest has reset the machine, which starts again",
-            Self::Panic => "the guest has panicked; the machine is reset and starts again",
-        })
-    }
 }
 
 /// Remembers that the guest turned itself off, or wants to begin again.

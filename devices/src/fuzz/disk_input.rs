@@ -1,7 +1,7 @@
 //! Operations on disks, read from random bytes.
 
-use super::SLOTS_BASE;
 use super::input::{Input, Operation};
+use super::layout::SLOTS_BASE;
 
 impl Operation {
     pub(super) fn read_for_disk(input: &mut Input) -> Operation {

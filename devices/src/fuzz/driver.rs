@@ -2,7 +2,7 @@
 
 use vm_memory::{Bytes, GuestAddress};
 
-use super::SLOTS_BASE;
+use super::layout::SLOTS_BASE;
 use super::machine::Machine;
 use crate::Context;
 

@@ -1,6 +1,6 @@
 //! Operations, read from random bytes.
 
-use super::{RAM_SIZE, SLOTS_BASE};
+use super::layout::{RAM_SIZE, SLOTS_BASE};
 
 /// One thing the guest or the world outside does. A lane is one of the two queues that are driven.
 #[derive(Debug)]

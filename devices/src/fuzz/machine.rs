@@ -2,9 +2,10 @@
 
 use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
 
+use super::coverage::Coverage;
 use super::input::Operation;
+use super::layout::{DISK_SECTORS, RAM_SIZE};
 use super::requests::Requests;
-use super::{Coverage, DISK_SECTORS, RAM_SIZE};
 use crate::{Context, DiskConfig, DiskStatus, NetConfig, Output, Platform, PlatformConfig};
 
 /// A queue that is driven.

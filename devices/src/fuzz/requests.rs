@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::DISK_SECTORS;
+use super::layout::DISK_SECTORS;
 use crate::{DiskOperation, DiskRequest, MAX_REQUEST_BYTES, Output};
 
 /// Requests remembered; more than can be in flight, so that old ones are answered as well.

@@ -7,8 +7,9 @@ use vm_memory::GuestMemoryMmap;
 
 use crate::clock::Clock;
 use crate::context::Context;
+use crate::ends::{Off, ResetCause};
 use crate::interrupts::InterruptController;
-use crate::power::{Off, OnPanic, Power, ResetCause};
+use crate::power::{OnPanic, Power};
 use crate::serial::Serial;
 use crate::state::{PlatformState, STATE_VERSION, StateError};
 use crate::timer::Timer;

@@ -45,10 +45,10 @@ fn written_bytes_come_out_in_one_item_and_no_interrupt() {
 fn console_bytes_around_another_output_stay_in_order() {
     let mut bench = Bench::new();
     bench.write(DATA, b'a');
-    bench.outputs.push(Output::PowerOff(crate::power::Off::Status(0)));
+    bench.outputs.push(Output::PowerOff(crate::ends::Off::Status(0)));
     bench.write(DATA, b'b');
     let (a, b) = (Output::Console(b"a".to_vec()), Output::Console(b"b".to_vec()));
-    assert_eq!(bench.outputs, [a, Output::PowerOff(crate::power::Off::Status(0)), b]);
+    assert_eq!(bench.outputs, [a, Output::PowerOff(crate::ends::Off::Status(0)), b]);
 }
 
 #[test]

@@ -8,6 +8,7 @@ mod mmio;
 mod net;
 mod queue;
 mod rng;
+mod slot_numbers;
 mod slots;
 mod violation;
 
@@ -20,6 +21,7 @@ pub(crate) use net::Net;
 pub use net::{MAX_MTU, MIN_MTU, NetConfig, NetDrops, NetState};
 pub use queue::{QueueRegisters, QueueState};
 pub use rng::RngState;
+pub use slot_numbers::{FIRST_DISK_SLOT, MAX_DISKS, NET_SLOT, RNG_SLOT};
 pub(crate) use slots::Slots;
-pub use slots::{FIRST_DISK_SLOT, MAX_DISKS, NET_SLOT, RNG_SLOT, SlotsState};
+pub use slots::SlotsState;
 pub use violation::Violation;

@@ -1,4 +1,4 @@
-//! Which virtio device is in which slot.
+//! The virtio devices in their slots.
 
 use serde::{Deserialize, Serialize};
 use vm_memory::GuestMemoryMmap;
@@ -7,19 +7,11 @@ use super::blk::{Disk, DiskConfig, DiskState};
 use super::mmio::{self, Transport};
 use super::net::{Net, NetConfig, NetState};
 use super::rng::{Rng, RngState};
+use super::slot_numbers::{FIRST_DISK_SLOT, MAX_DISKS, NET_SLOT, RNG_SLOT};
 use super::violation::Violation;
 use crate::context::Context;
 use crate::interrupts::InterruptController;
 use crate::state::StateError;
-
-/// The virtio slot of the network device.
-pub const NET_SLOT: u8 = 0;
-/// The virtio slot of the source of random bytes.
-pub const RNG_SLOT: u8 = 1;
-/// The virtio slot of the first disk; the others follow it.
-pub const FIRST_DISK_SLOT: u8 = 2;
-/// Most disks of a VM.
-pub const MAX_DISKS: usize = 6;
 
 /// The virtio devices.
 #[derive(Debug)]

@@ -54,7 +54,7 @@ pub mod register {
 }
 use register::*;
 
-pub use crate::rings::{available, table, used};
+pub use crate::layout::{available, table, used};
 
 pub struct Machine {
     /// The virtio slot that the driver drives.

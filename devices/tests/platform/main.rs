@@ -8,6 +8,7 @@ mod disk_refusals;
 mod disk_state;
 mod disk_violations;
 mod driver;
+mod layout;
 mod net;
 mod net_violations;
 mod ports;

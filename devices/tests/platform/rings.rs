@@ -3,6 +3,7 @@
 use vm_memory::{Bytes, GuestAddress};
 
 use crate::driver::Machine;
+use crate::layout::{available, used};
 
 impl Machine {
     pub fn descriptor(&mut self, table: u64, index: u16, (address, len, flags, next): (u64, u32, u16, u16)) {
@@ -51,16 +52,4 @@ impl Machine {
         };
         (0..index).map(entry).collect()
     }
-}
-
-pub fn table(ring: usize) -> u64 {
-    0x1_0000 * (ring as u64 + 1)
-}
-
-pub fn available(ring: usize) -> u64 {
-    table(ring) + 0x2000
-}
-
-pub fn used(ring: usize) -> u64 {
-    table(ring) + 0x4000
 }

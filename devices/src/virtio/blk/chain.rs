@@ -2,7 +2,7 @@
 
 use vm_memory::{Bytes, GuestMemoryMmap};
 
-use super::QUEUE;
+use super::config::QUEUE;
 use super::segment::Segment;
 use crate::virtio::queue::Buffer;
 use crate::virtio::violation::Violation;

@@ -9,6 +9,9 @@ use virtio_bindings::bindings::virtio_ring::{VIRTIO_RING_F_EVENT_IDX, VIRTIO_RIN
 
 use super::request::MAX_REQUEST_BYTES;
 
+/// The only queue.
+pub(super) const QUEUE: usize = 0;
+
 pub(super) const SECTOR_SIZE: u64 = 512;
 /// Most sectors of a disk: its size in bytes is a file offset.
 const MAX_SECTORS: u64 = i64::MAX as u64 / SECTOR_SIZE;

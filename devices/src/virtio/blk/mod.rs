@@ -26,12 +26,11 @@ use crate::context::{Context, Output};
 use crate::interrupts::InterruptController;
 use chain::Chain;
 pub use config::DiskConfig;
+use config::QUEUE;
 pub use pending::{PendingOperation, PendingRequest};
 pub use request::{DiskOperation, DiskRequest, DiskStatus, MAX_IN_FLIGHT_BYTES, MAX_REQUEST_BYTES};
 pub use segment::Segment;
 pub use state::DiskState;
-
-const QUEUE: usize = 0;
 
 /// A disk.
 #[derive(Debug)]

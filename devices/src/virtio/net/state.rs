@@ -26,7 +26,9 @@ impl Net {
 
     pub(crate) fn restore(state: &NetState, memory: &GuestMemoryMmap<()>) -> Result<Self, StateError> {
         let NetState { config, transport, drops } = state;
-        config.check()?;
+        if !config.is_bounded() {
+            return Err(StateError::Mtu { mtu: config.mtu });
+        }
         let mut net = Net::new(*config);
         net.transport = net.transport.restore(transport, memory)?;
         net.drops = *drops;
