@@ -14,22 +14,18 @@
 
 mod decoder;
 mod error;
+mod format;
 
 pub use decoder::FrameDecoder;
 pub use error::{FrameError, FrameProblem};
+pub use format::{FORMAT_VERSION, MAGIC, MAX_BODY};
 
 use xxhash_rust::xxh3::xxh3_64;
 use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-/// The first four bytes of every frame.
-pub const MAGIC: [u8; 4] = *b"FTLG";
-/// The version of the format that this crate writes, and the only one it reads.
-pub const FORMAT_VERSION: u16 = 5;
 /// The length of a frame's header, in bytes.
 pub const HEADER_LEN: usize = size_of::<Header>();
-/// The longest body, in bytes.
-pub const MAX_BODY: usize = 4 << 20;
 
 /// Bytes of a header that its checksum covers: all before the checksum itself.
 const CHECKED_LEN: usize = HEADER_LEN - size_of::<u64>();

@@ -4,7 +4,7 @@ use std::io;
 
 use thiserror::Error;
 
-use super::{FORMAT_VERSION, MAGIC, MAX_BODY};
+use super::format::{FORMAT_VERSION, MAGIC, MAX_BODY};
 
 /// A stream that cannot be read or written any further: where, and why.
 #[derive(Debug, Error)]
