@@ -3,7 +3,7 @@
 use kvm_bindings::{kvm_regs, kvm_segment, kvm_sregs};
 use vm_memory::{Bytes, GuestAddress};
 
-use super::{BootError, layout};
+use super::{error::BootError, layout};
 use crate::{kvm::Vcpu, memory::Memory};
 
 const CODE_SELECTOR: u16 = 0x10;

@@ -5,7 +5,7 @@ use std::{io::Cursor, path::Path};
 use linux_loader::loader::{KernelLoader, elf::Elf};
 use vm_memory::{Bytes, GuestAddress};
 
-use super::{BootError, layout};
+use super::{error::BootError, layout};
 use crate::{
     bounded,
     memory::{Memory, PAGE_SIZE},

@@ -3,7 +3,7 @@
 use linux_loader::loader::bootparam::{boot_e820_entry, boot_params};
 use vm_memory::{Bytes, GuestAddress};
 
-use super::{BootError, layout};
+use super::{error::BootError, layout};
 use crate::memory::Memory;
 
 const E820_RAM: u32 = 1;

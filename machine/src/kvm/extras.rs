@@ -16,24 +16,23 @@ pub const PARAMETERS: &str = "/sys/module/kvm/parameters";
 
 /// Each with the words for messages.
 pub fn needs(kvm: &Kvm) -> [Need; 4] {
-    let need = |there, what| Need { what, met: if there { Ok(()) } else { Err(KvmError::Missing(what)) } };
     [
-        need(
-            can_disable_counters(kvm) || has_no_counters(),
+        Need::of(
             "a way to keep performance counters from guests (KVM_CAP_PMU_CAPABILITY, Linux 5.18, or the parameter kvm.enable_pmu=N)",
+            can_disable_counters(kvm) || has_no_counters(),
         ),
-        need(
-            offers(kvm, KVM_CAP_ENFORCE_PV_FEATURE_CPUID, 1),
+        Need::of(
             "hypercalls that are there only where CPUID says so (KVM_CAP_ENFORCE_PV_FEATURE_CPUID)",
+            offers(kvm, KVM_CAP_ENFORCE_PV_FEATURE_CPUID, 1),
         ),
-        need(
+        Need::of(
+            "a way to keep the hypercall from guests that tells the host's time (KVM_CAP_HYPERV_ENFORCE_CPUID)",
             takes_hypercalls_for_hyper_v(|capability| kvm.check_extension_raw(capability))
                 || emulates_hypercalls(),
-            "a way to keep the hypercall from guests that tells the host's time (KVM_CAP_HYPERV_ENFORCE_CPUID)",
         ),
-        need(
-            offers(kvm, KVM_CAP_DISABLE_QUIRKS2, KVM_X86_QUIRK_FIX_HYPERCALL_INSN),
+        Need::of(
             "a way to keep KVM from rewriting the guest's hypercalls (KVM_CAP_DISABLE_QUIRKS2)",
+            offers(kvm, KVM_CAP_DISABLE_QUIRKS2, KVM_X86_QUIRK_FIX_HYPERCALL_INSN),
         ),
     ]
 }

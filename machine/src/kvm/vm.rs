@@ -5,7 +5,7 @@ use kvm_ioctls::{Cap, Kvm, VmFd};
 use vm_memory::{Address, GuestMemoryBackend, GuestMemoryRegion};
 
 use super::{
-    KvmError, Vcpu,
+    KvmError, Need, Vcpu,
     cpuid::{self, Template},
     extras, ioctl, msr,
 };
@@ -29,14 +29,6 @@ const CAPABILITIES: [(Cap, &str); 12] = [
     (Cap::Xcrs, "KVM_GET_XCRS"),
     (Cap::MpState, "KVM_GET_MP_STATE"),
 ];
-
-/// One thing that the monitor needs of the host's KVM.
-pub struct Need {
-    /// What it is.
-    pub what: &'static str,
-    /// Whether it is there, and why it is not enough.
-    pub met: Result<(), KvmError>,
-}
 
 /// This machine's KVM, found to be good enough.
 pub struct Host {
@@ -96,9 +88,8 @@ impl Host {
 }
 
 fn needs(kvm: &Kvm) -> Vec<Need> {
-    let present = |there, what| Need { what, met: if there { Ok(()) } else { Err(KvmError::Missing(what)) } };
-    let mut needs = vec![present(kvm.get_api_version() == API_VERSION, "version 12 of the KVM interface")];
-    needs.extend(CAPABILITIES.map(|(capability, what)| present(kvm.check_extension(capability), what)));
+    let mut needs = vec![Need::of("version 12 of the KVM interface", kvm.get_api_version() == API_VERSION)];
+    needs.extend(CAPABILITIES.map(|(capability, what)| Need::of(what, kvm.check_extension(capability))));
     needs.extend(extras::needs(kvm));
     let base = supported_cpuid(kvm).and_then(|supported| cpuid::richest(&supported).map(drop));
     needs.push(Need { what: "the features of the poorest CPU baseline", met: base });

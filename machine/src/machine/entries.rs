@@ -18,7 +18,6 @@
 
 use ftlog::RegisterFile;
 
-use super::Machine;
 use crate::{kvm::Exit, memory::ENTRY_CLOCK_PORT};
 
 /// Index of RAX in a register file.
@@ -36,18 +35,4 @@ pub enum EntryClock {
 /// The guest's count of kernel entries, if an exit is that of the kernel-entry clock.
 pub fn entries_at(exit: Exit, registers: &RegisterFile) -> Option<u64> {
     matches!(exit, Exit::PioWrite { port: ENTRY_CLOCK_PORT, .. }).then(|| registers[RAX])
-}
-
-impl Machine {
-    /// Sets the deadline for the stretch that is about to be run.
-    pub(super) fn wind(&self, clock: EntryClock) {
-        match clock {
-            // An interrupt that the guest did not take now (another came first, or its flag is off) would wait for an
-            // exit that may be far away.
-            EntryClock::Live if self.platform.pending_vector().is_some() => self.doorbell().ring(),
-            EntryClock::Live => {}
-            EntryClock::Logged(Some(entries)) => self.doorbell().set(entries),
-            EntryClock::Logged(None) => self.doorbell().reset(),
-        }
-    }
 }

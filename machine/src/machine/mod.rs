@@ -12,8 +12,10 @@
 //! the log.
 
 mod entries;
+mod error;
 mod exits;
 mod power_on;
+mod saving;
 mod state;
 mod tally;
 
@@ -22,55 +24,16 @@ use ftlog::{ExitKind, Position};
 use ftlog::{RegisterFile, RunningDigest};
 
 pub use entries::EntryClock;
+pub use error::{CreateError, MachineError};
 pub use power_on::{ArrivingPages, PowerOn};
 pub use state::{MachineState, STATE_VERSION, StateError};
 pub use tally::{Counts, EventCount, EventCounts, ExitCounts, Tally};
 
 use crate::{
-    boot::{self, BootError, Image},
+    boot::{self, Image},
     kvm::{Exit, Host, KvmError, Template, Vcpu, Vm},
-    memory::{Doorbell, Memory, MemoryError},
+    memory::{Doorbell, Memory},
 };
-
-/// What ends a machine's execution against its will.
-#[derive(Debug, thiserror::Error)]
-pub enum MachineError {
-    /// KVM failed, or the guest did something that has no repeatable position.
-    #[error("after {position}: {source}\nthe registers at that sync point were\n{registers}")]
-    Kvm {
-        /// The last sync point before it.
-        position: Position,
-        /// The registers there: KVM may have reset those that it has by now.
-        registers: String,
-        /// What happened.
-        source: KvmError,
-    },
-    /// `HLT` with interrupts off: nothing can ever wake the guest.
-    #[error("the guest halted with interrupts off at {position}\n{registers}")]
-    DeadHalt {
-        /// The sync point of the halt.
-        position: Position,
-        /// The registers there.
-        registers: String,
-    },
-}
-
-/// Why a machine cannot be made.
-#[derive(Debug, thiserror::Error)]
-pub enum CreateError {
-    /// No memory of that size.
-    #[error(transparent)]
-    Memory(#[from] MemoryError),
-    /// No kernel.
-    #[error(transparent)]
-    Boot(#[from] BootError),
-    /// No KVM.
-    #[error(transparent)]
-    Kvm(#[from] KvmError),
-    /// The saved state cannot be used.
-    #[error(transparent)]
-    State(#[from] StateError),
-}
 
 /// How a stretch ended: the sync point that comes next.
 #[derive(Clone, Copy, Debug)]
@@ -161,6 +124,21 @@ impl Machine {
         Ok(Some(Reached { exit, kind, entries, registers, digest: self.digest }))
     }
 
+    /// Begins again, because the guest has asked for it: as at power-on, but that time, positions, the running digest and
+    /// what was asked of the disks go on.
+    fn reset(&mut self) -> Result<(), MachineError> {
+        let done = self.vcpu.leave_instruction().and_then(|()| {
+            let Self { vm, vcpu, power_on, .. } = self;
+            power_on.restore(vm.memory(), vcpu)
+        });
+        done.map_err(|source| self.failed(source))?;
+        self.platform.reset();
+        self.halted = false;
+        self.registers = self.vcpu.registers();
+        self.tally.add_reset();
+        Ok(())
+    }
+
     fn next_exit(&mut self, clock: EntryClock) -> Result<Exit, KvmError> {
         if !self.in_stretch {
             let woken = self.deliver_interrupt()?;
@@ -173,6 +151,18 @@ impl Machine {
             self.in_stretch = true;
         }
         self.vcpu.run()
+    }
+
+    /// Sets the deadline for the stretch that is about to be run.
+    fn wind(&self, clock: EntryClock) {
+        match clock {
+            // An interrupt that the guest did not take now (another came first, or its flag is off) would wait for an
+            // exit that may be far away.
+            EntryClock::Live if self.platform.pending_vector().is_some() => self.doorbell().ring(),
+            EntryClock::Live => {}
+            EntryClock::Logged(Some(entries)) => self.doorbell().set(entries),
+            EntryClock::Logged(None) => self.doorbell().reset(),
+        }
     }
 
     /// Injects the most urgent pending interrupt if the guest would take it; true when it did.
@@ -204,6 +194,11 @@ impl Machine {
     /// The devices, to ask what they could take in.
     pub fn platform(&self) -> &Platform {
         &self.platform
+    }
+
+    /// What a reset goes back to.
+    pub fn power_on(&self) -> &PowerOn {
+        &self.power_on
     }
 
     /// What it exited for, and what it was told.

@@ -9,7 +9,6 @@ use std::{convert::Infallible, sync::Arc};
 use ftlog::{PAGE_SIZE, Pages, decode_pages};
 use xxhash_rust::xxh3::Xxh3;
 
-use super::MachineError;
 use crate::{
     kvm::{KvmError, Vcpu, VcpuState},
     memory::Memory,
@@ -55,28 +54,6 @@ impl PowerOn {
             assert!(memory.write_page(gpa, page), "a page at {gpa:#x} was in RAM at power-on");
         }
         vcpu.restore(&self.vcpu)
-    }
-}
-
-impl super::Machine {
-    /// Begins again, because the guest has asked for it: as at power-on, but that time, positions, the running digest and
-    /// what was asked of the disks go on.
-    pub(super) fn reset(&mut self) -> Result<(), MachineError> {
-        let done = self.vcpu.leave_instruction().and_then(|()| {
-            let Self { vm, vcpu, power_on, .. } = self;
-            power_on.restore(vm.memory(), vcpu)
-        });
-        done.map_err(|source| self.failed(source))?;
-        self.platform.reset();
-        self.halted = false;
-        self.registers = self.vcpu.registers();
-        self.tally.add_reset();
-        Ok(())
-    }
-
-    /// What a reset goes back to.
-    pub fn power_on(&self) -> &PowerOn {
-        &self.power_on
     }
 }
 

@@ -1,6 +1,7 @@
 //! The guest's RAM: one zero-based region of anonymous host memory. Beside it, the page of the [`Doorbell`].
 
 mod doorbell;
+mod page;
 mod pages;
 mod populated;
 
@@ -9,7 +10,7 @@ use vm_memory::{GuestAddress, GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRe
 use xxhash_rust::xxh3::Xxh3;
 
 pub use doorbell::{DEADLINE_PAGE, Doorbell, ENTRY_CLOCK_PORT};
-pub use pages::{PAGE_SIZE, Page, is_zero};
+pub use page::{PAGE_SIZE, Page, is_zero};
 
 /// RAM ends well below the [`DEADLINE_PAGE`] and the window of the virtio devices at 0xd000_0000.
 pub const MAX_MIB: u32 = 3072;

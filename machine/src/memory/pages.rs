@@ -3,18 +3,10 @@
 use ftlog::{PAGES_PER_FRAME, encode_page};
 use vm_memory::{Bytes, GuestAddress};
 
-use super::Memory;
-
-/// Bytes in a page.
-pub const PAGE_SIZE: usize = 4096;
-
-/// One page's contents.
-pub type Page = [u8; PAGE_SIZE];
-
-/// True when the page holds nothing but zeroes and so need not be sent.
-pub fn is_zero(page: &Page) -> bool {
-    page.chunks_exact(16).all(|chunk| chunk == [0; 16])
-}
+use super::{
+    Memory,
+    page::{PAGE_SIZE, Page, is_zero},
+};
 
 impl Memory {
     /// Hands the pages that hold anything but zeroes to `sink`, in ascending order, as bodies of frames. The guest must

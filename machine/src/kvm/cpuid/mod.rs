@@ -6,44 +6,16 @@
 //! vary from host to host, and with it AVX.
 
 mod rows;
+mod template;
 mod templates;
 
 use kvm_bindings::{CpuId, KVM_CPUID_FLAG_SIGNIFCANT_INDEX, kvm_cpuid_entry2};
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::KvmError;
+use super::error::KvmError;
+pub use template::Template;
+use template::{Feature, Register};
 pub use templates::TEMPLATES;
-
-/// A feature: its name, and the register and bit that announce it.
-type Feature = (&'static str, Register, u32);
-
-/// A register of a leaf that has feature bits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Register {
-    /// CPUID.1:ECX.
-    Ecx1,
-    /// CPUID.1:EDX.
-    Edx1,
-    /// CPUID.8000_0001:ECX.
-    ExtendedEcx,
-    /// CPUID.8000_0001:EDX.
-    ExtendedEdx,
-}
-
-/// A guest's CPU.
-#[derive(Debug)]
-pub struct Template {
-    /// What `--cpu-baseline`, logs and peers call it.
-    pub name: &'static str,
-    /// What it has, for people.
-    pub about: &'static str,
-    /// CPUID.1:EAX: family and model.
-    signature: u32,
-    /// It describes its caches.
-    caches: bool,
-    /// What it promises, each level on top of those before.
-    levels: &'static [&'static [Feature]],
-}
 
 impl Template {
     /// The template of that name.
@@ -53,15 +25,6 @@ impl Template {
     pub fn named(name: &str) -> Result<&'static Self, KvmError> {
         let found = TEMPLATES.iter().find(|template| template.name == name);
         found.ok_or_else(|| KvmError::NoSuchCpu { name: name.to_owned() })
-    }
-
-    fn features(&self) -> impl Iterator<Item = &Feature> {
-        self.levels.iter().flat_map(|level| level.iter())
-    }
-
-    /// Its feature bits in `register`.
-    fn bits(&self, register: Register) -> u32 {
-        self.features().filter(|feature| feature.1 == register).fold(0, |bits, feature| bits | 1 << feature.2)
     }
 
     /// The table as KVM takes it.

@@ -1,6 +1,6 @@
 //! What CPUID says in a template, leaf by leaf.
 
-use super::{Register, Template};
+use super::template::{Register, Template};
 use crate::memory::{DEADLINE_PAGE, ENTRY_CLOCK_PORT};
 
 /// One row of the table.

@@ -1,7 +1,7 @@
 //! The templates. One that was released never changes: logs name it, and a pair may be of two builds of one version. A
 //! better one gets a new number.
 
-use super::{
+use super::template::{
     Feature,
     Register::{Ecx1, Edx1, ExtendedEcx, ExtendedEdx},
     Template,
