@@ -42,7 +42,8 @@ pub enum FrameKind {
     State = 3,
     /// Sync points: [`crate::StepsFrame`].
     Steps = 4,
-    /// The orderly end: [`crate::End`]. A file without it was cut off.
+    /// The orderly end: [`crate::End`]. A file without it was cut off. On a connection, without a body: the guest has
+    /// switched itself off, and all it said has left.
     End = 5,
     /// First frame of a connection: [`crate::Hello`].
     Hello = 6,

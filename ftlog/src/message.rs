@@ -184,6 +184,8 @@ pub enum Purpose {
     Query,
     /// Ask the listener whether it runs or holds the VM, which the sender wants to start.
     Start,
+    /// Ask the listener whether it would become the secondary of the VM; nothing changes.
+    Probe,
 }
 
 /// The connecting side's first frame.

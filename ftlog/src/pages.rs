@@ -6,12 +6,11 @@
 
 use thiserror::Error;
 
-use crate::frame::MAX_BODY;
-
 /// The length of a page, in bytes.
 pub const PAGE_SIZE: usize = 4096;
-/// How many pages fit in one frame.
-pub const PAGES_PER_FRAME: usize = MAX_BODY / RECORD_LEN;
+/// How many pages are written into one frame: 124 KiB, so that nothing has to wait long behind it. One who reads takes as
+/// many as come.
+pub const PAGES_PER_FRAME: usize = (128 << 10) / RECORD_LEN;
 
 const GPA_LEN: usize = size_of::<u64>();
 const RECORD_LEN: usize = GPA_LEN + PAGE_SIZE;
@@ -48,7 +47,7 @@ pub enum PagesError {
 }
 
 /// Appends a page to the body of a `Pages` frame. Addresses have to be multiples of [`PAGE_SIZE`] and to rise; at
-/// most [`PAGES_PER_FRAME`] fit in one body.
+/// most [`PAGES_PER_FRAME`] belong in one body.
 pub fn encode_page(gpa: u64, page: &[u8; PAGE_SIZE], body: &mut Vec<u8>) {
     debug_assert_eq!(gpa % PAGE_SIZE as u64, 0, "page address {gpa:#x}");
     body.extend_from_slice(&gpa.to_le_bytes());

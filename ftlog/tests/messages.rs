@@ -218,9 +218,12 @@ fn part_of_a_page_is_an_error() {
 #[test]
 fn a_frame_full_of_pages_fits() {
     let mut body = Vec::new();
-    for page in 0..PAGES_PER_FRAME as u64 {
+    // What is written is little, so that nothing waits long behind it; what is read may fill a frame.
+    assert!((64 << 10..256 << 10).contains(&(PAGES_PER_FRAME * PAGE_SIZE)));
+    let fit = MAX_BODY / (8 + PAGE_SIZE);
+    for page in 0..fit as u64 {
         encode_page(page << 12, &[3; PAGE_SIZE], &mut body);
     }
     assert!(body.len() <= MAX_BODY && body.len() + 4104 > MAX_BODY);
-    assert_eq!(decode_pages(&body).filter(Result::is_ok).count(), PAGES_PER_FRAME);
+    assert_eq!(decode_pages(&body).filter(Result::is_ok).count(), fit);
 }

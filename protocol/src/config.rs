@@ -58,6 +58,14 @@ impl Config {
         if lag_ns > silence_ns { lag_ns } else { silence_ns }
     }
 
+    /// For how long a secondary may execute nothing of what it was sent, in ns, whatever it says of itself. A stretch that
+    /// took so long to record takes as long to execute, and the guest of a secondary that is that far behind stands.
+    #[must_use]
+    pub const fn standstill_ns(&self) -> u64 {
+        let (least_ns, stall_ns) = (30_000_000_000, self.stall_ns().saturating_mul(2));
+        if stall_ns > least_ns { stall_ns } else { least_ns }
+    }
+
     /// How long after it sent log that the secondary has acknowledged a primary may write shared disks, in ns; see
     /// [`Fence`](crate::fence::Fence).
     #[must_use]

@@ -11,12 +11,18 @@
 
 use super::Config;
 
+/// How long the first sign of life may take, in ns, where the timeout is shorter: a round trip and more, since what a side
+/// has to say first is an answer.
+const FIRST_NS: u64 = 2_000_000_000;
+
 /// Watches one connection.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Detector {
     timeout_ns: u64,
     heartbeat_ns: u64,
     heard_ns: u64,
+    /// The peer has said something.
+    met: bool,
     looked_ns: u64,
     silent_ns: u64,
     sent_ns: u64,
@@ -28,6 +34,7 @@ impl Detector {
             timeout_ns: config.failure_timeout_ns,
             heartbeat_ns: config.heartbeat_ns(),
             heard_ns: now_ns,
+            met: false,
             looked_ns: now_ns,
             silent_ns: 0,
             sent_ns: now_ns,
@@ -37,6 +44,7 @@ impl Detector {
     /// The peer said something.
     pub(super) fn heard(&mut self, now_ns: u64) {
         self.heard_ns = now_ns;
+        self.met = true;
         self.looked_ns = now_ns;
         self.silent_ns = 0;
     }
@@ -46,7 +54,8 @@ impl Detector {
         let passed_ns = now_ns.saturating_sub(self.looked_ns).min(self.heartbeat_ns);
         self.looked_ns = now_ns;
         self.silent_ns = self.silent_ns.saturating_add(passed_ns);
-        (self.silent_ns > self.timeout_ns).then(|| now_ns.saturating_sub(self.heard_ns))
+        let timeout_ns = if self.met { self.timeout_ns } else { self.timeout_ns.max(FIRST_NS) };
+        (self.silent_ns > timeout_ns).then(|| now_ns.saturating_sub(self.heard_ns))
     }
 
     /// We said something.
@@ -71,8 +80,27 @@ mod tests {
 
     const MS: u64 = 1_000_000;
 
+    /// Of a peer that was heard at 0.
     fn detector() -> Detector {
+        let mut detector = new();
+        detector.heard(0);
+        detector
+    }
+
+    fn new() -> Detector {
         Detector::new(&Config { failure_timeout_ns: 200 * MS, ..Config::default() }, 0)
+    }
+
+    #[test]
+    fn the_first_sign_of_life_may_take_a_round_trip() {
+        let mut detector = new();
+        let found = (1..).find(|n| detector.look(n * 10 * MS).is_some());
+        assert_eq!(found.map(|n| n * 10), Some(2010));
+        let mut detector = new();
+        assert!((1..=40).all(|n| detector.look(n * 10 * MS).is_none()), "a round trip of 220 ms and more");
+        detector.heard(400 * MS);
+        assert!((41..=60).all(|n| detector.look(n * 10 * MS).is_none()));
+        assert!(detector.look(610 * MS).is_some(), "after it the timeout counts");
     }
 
     #[test]

@@ -23,7 +23,7 @@ pub const fn takeover_wait_ns(lease_ns: u64) -> u64 {
 pub enum Verdict {
     /// Now.
     Yes,
-    /// From this time on, ns of this host's monotonic clock.
+    /// From this time on, ns of this host's clock.
     From(u64),
     /// Once the secondary has said again that it follows.
     Wait,
@@ -31,7 +31,7 @@ pub enum Verdict {
     No,
 }
 
-/// The fence before the shared disks of a VM. All times are those of this host's monotonic clock, in ns.
+/// The fence before the shared disks of a VM. All times are those of this host's clock, in ns.
 #[derive(Debug)]
 pub struct Fence {
     from_ns: AtomicU64,
@@ -101,7 +101,12 @@ impl Fence {
         self.shut.store(true, Ordering::Release);
     }
 
-    /// Whether a write waits for a sign of life of the secondary; asks once for each.
+    /// Whether a write waits for a sign of life of the secondary.
+    pub fn is_wanted(&self) -> bool {
+        self.wanted.load(Ordering::SeqCst)
+    }
+
+    /// The same; what waited by now is reckoned with.
     pub fn take_wanted(&self) -> bool {
         self.wanted.swap(false, Ordering::SeqCst)
     }
@@ -120,7 +125,7 @@ mod tests {
         fence.close();
         assert!(!fence.take_wanted());
         assert_eq!(fence.verdict(5), Verdict::Wait);
-        assert!(fence.take_wanted() && !fence.take_wanted());
+        assert!(fence.is_wanted() && fence.take_wanted() && !fence.take_wanted());
         fence.extend(1000);
         fence.extend(900);
         assert_eq!(fence.verdict(999), Verdict::Yes);

@@ -2,7 +2,7 @@
 //!
 //! Each core is a state machine `(state, event, now) → (state, effects)`: no I/O, no clock, no randomness, bounded
 //! memory. The threads around it report events and carry out the effects *in the order given*. Time is the
-//! monotonic clock of the core's own host in ns; two hosts' clocks are never compared.
+//! clock of the core's own host in ns, which goes on while that is suspended; two hosts' clocks are never compared.
 //!
 //! ```text
 //!  primary, generation g                                secondary

@@ -96,7 +96,7 @@ pub enum Violation {
     },
 }
 
-/// When the parts of a recovery happened, in ns of this host's monotonic clock.
+/// When the parts of a recovery happened, in ns of this host's clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 pub struct Recovery {
     /// When the peer was last heard.

@@ -31,13 +31,15 @@ pub enum Check {
     Corrupt,
     /// A secondary that diverged goes no further.
     Divergence,
+    /// A side that is heard and does not move is lost.
+    Stall,
     /// A secondary executes all it holds before it goes live.
     Drain,
 }
 
 impl Check {
     /// Every check, in the order of declaration.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Gate,
         Self::Arbiter,
         Self::Unavailable,
@@ -50,6 +52,7 @@ impl Check {
         Self::Gap,
         Self::Corrupt,
         Self::Divergence,
+        Self::Stall,
         Self::Drain,
     ];
 
@@ -69,6 +72,7 @@ impl Check {
             Self::Gap => "gap",
             Self::Corrupt => "corrupt",
             Self::Divergence => "divergence",
+            Self::Stall => "stall",
             Self::Drain => "drain",
         }
     }

@@ -31,6 +31,12 @@ impl Stall {
         self.stalled_ns = if moves { 0 } else { self.stalled_ns.saturating_add(passed_ns) };
     }
 
+    /// It has done nothing for so long that it is likely to be stuck, though nobody counts it as lost yet.
+    #[must_use]
+    pub fn is_likely_stuck(&self, config: &Config) -> bool {
+        self.stalled_ns > config.stall_ns() / 2
+    }
+
     /// For how long it has had something to do and done nothing, in ns.
     #[must_use]
     pub fn stalled_ns(&self) -> u64 {

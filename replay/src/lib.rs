@@ -3,7 +3,7 @@
 //! A [`live`] machine decides what happens: its input is sampled at each sync point, and the [`Recorder`] puts the steps
 //! into batches, one to a frame of the log. A [`replayed`] one is told: [`ftlog::decode_steps`] takes the batches apart
 //! again, and [`verify`] compares what the replay did at each sync point with what was recorded there. [`logfile`] has
-//! both ends of an execution on disk.
+//! both ends of an execution on disk. [`trace`] says when a position was where.
 //!
 //! ```text
 //!  live:      exit ─► RunningDigest ─► Input ─► events ─► Recorder ─► batch ─► ftlog frame ──┐
@@ -17,6 +17,7 @@ pub mod live;
 pub mod logfile;
 mod recorder;
 pub mod replayed;
+pub mod trace;
 mod watchdog;
 
 pub use divergence::{Difference, Divergence, verify};

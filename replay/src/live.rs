@@ -13,6 +13,8 @@ use devices::{Off, Output};
 use ftlog::{Event, Position, StepRef};
 use machine::{EntryClock, Machine, Reached};
 
+use crate::trace::{self, Stage};
+
 /// How long a machine that was told to stop may run on to its next sync point.
 const STOP_PATIENCE: Duration = Duration::from_secs(2);
 /// Random bytes for the guest in one step.
@@ -57,6 +59,14 @@ pub trait Witness {
         step: StepRef<'_>,
         outputs: &mut Vec<Output>,
     ) -> anyhow::Result<()>;
+
+    /// KVM was interrupted before the guest came to a sync point.
+    ///
+    /// # Errors
+    /// The guest may not run any more, wherever it is.
+    fn interrupted(&mut self) -> anyhow::Result<()> {
+        Ok(())
+    }
 
     /// The machine stands between a sync point and the next stretch and may be paused or saved.
     fn between(&mut self, _machine: &mut Machine) -> anyhow::Result<()> {
@@ -119,7 +129,11 @@ pub fn run(machine: &mut Machine, input: &mut dyn Input, witness: &mut dyn Witne
             return Ok(Ended::Stopped);
         }
         input.set_alarm(machine.platform().next_deadline_ns())?;
-        let Some(reached) = machine.run_stretch(EntryClock::Live)? else { continue };
+        let Some(reached) = machine.run_stretch(EntryClock::Live)? else {
+            witness.interrupted()?;
+            continue;
+        };
+        trace::mark(Stage::Exited, machine.position().next());
         if machine.is_idle_at(&reached) {
             input.set_alarm(None)?;
             witness.before_wait()?;

@@ -45,6 +45,11 @@ impl Recorder {
         self.encoder.len() >= BATCH_BYTES
     }
 
+    /// True when nothing was recorded since the last batch was taken.
+    pub fn is_empty(&self) -> bool {
+        self.encoder.count() == 0
+    }
+
     /// Bytes of log that the next batch will have, without the frame around it.
     pub fn pending_bytes(&self) -> usize {
         self.encoder.len()

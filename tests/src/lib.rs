@@ -9,6 +9,7 @@
 
 pub mod disks;
 pub mod elf;
+pub mod frozen;
 pub mod harness;
 pub mod hosts;
 pub mod lab;
@@ -19,3 +20,4 @@ pub mod record;
 pub mod rows;
 pub mod stage;
 pub mod survivor;
+pub mod way;

@@ -229,8 +229,17 @@ impl Stage {
     /// # Errors
     /// When it is not protected in time.
     pub fn pair(&self) -> anyhow::Result<Pair> {
+        self.pair_of(&self.setup)
+    }
+
+    /// A protected VM whose primary is set up otherwise.
+    ///
+    /// # Errors
+    /// When it is not protected in time.
+    pub fn pair_of(&self, setup: &Setup) -> anyhow::Result<Pair> {
         let (secondary, address) = self.secondary(&[])?;
-        let mut primary = self.primary(&[&secondary], &address)?;
+        let place = self.place(self.free_tap(&[&secondary]));
+        let mut primary = setup.primary(&self.name("primary"), place, &address)?;
         primary.wait_protected()?;
         Ok(Pair { primary, secondary, address })
     }

@@ -6,6 +6,8 @@
 mod clients;
 #[path = "failover/commands.rs"]
 mod commands;
+#[path = "failover/crowds.rs"]
+mod crowds;
 #[path = "failover/demo.rs"]
 mod demo;
 #[path = "failover/disks.rs"]
@@ -34,8 +36,12 @@ mod divergence;
 mod ends;
 #[path = "failover/entries.rs"]
 mod entries;
+#[path = "failover/followers.rs"]
+mod followers;
 #[path = "failover/forced.rs"]
 mod forced;
+#[path = "failover/frozen.rs"]
+mod frozen;
 #[path = "failover/handshake.rs"]
 mod handshake;
 #[path = "failover/identity.rs"]
@@ -58,6 +64,12 @@ mod pauses;
 mod refusals;
 #[path = "failover/resets.rs"]
 mod resets;
+#[path = "failover/silence.rs"]
+mod silence;
+#[path = "failover/stand_in.rs"]
+mod stand_in;
+#[path = "failover/ways.rs"]
+mod ways;
 #[path = "failover/year.rs"]
 mod year;
 

@@ -7,7 +7,12 @@ pub fn value<'a>(command_line: &'a str, name: &str) -> Option<&'a str> {
 
 /// `rounds=N`, by which tests scale the probes; `default` when it is missing or not a number.
 pub fn rounds(command_line: &str, default: u32) -> u32 {
-    value(command_line, "rounds").and_then(|text| text.parse().ok()).unwrap_or(default)
+    number(command_line, "rounds", default)
+}
+
+/// `name=N`; `default` when it is missing or not a number.
+pub fn number(command_line: &str, name: &str, default: u32) -> u32 {
+    value(command_line, name).and_then(|text| text.parse().ok()).unwrap_or(default)
 }
 
 #[cfg(test)]

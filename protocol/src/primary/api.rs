@@ -3,7 +3,7 @@
 use alloc::string::String;
 use core::fmt;
 
-use ftlog::{Generation, Position};
+use ftlog::{Condition, Generation, Position};
 use serde::Serialize;
 use thiserror::Error;
 
@@ -42,14 +42,8 @@ pub enum Event {
         /// What.
         event: PeerEvent,
     },
-    /// A batch of log was handed to the channel (with no peer: was recorded). Told before its outputs are put into
-    /// the gate.
-    Appended {
-        /// Its last position.
-        through: Position,
-        /// The length of the frame's body, in bytes.
-        bytes: u64,
-    },
+    /// A batch of log was recorded. Told before its outputs are put into the gate.
+    Recorded(Batch),
     /// What the gate holds now; told whenever outputs went in or out.
     Held {
         /// Number of outputs.
@@ -61,6 +55,17 @@ pub enum Event {
     Detach,
 }
 
+/// A batch of log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Batch {
+    /// Its last position.
+    pub through: Position,
+    /// The length of the frame's body, in bytes.
+    pub bytes: u64,
+    /// When its first step was recorded, in ns of this host's clock.
+    pub since_ns: u64,
+}
+
 /// What can happen on a connection.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum PeerEvent {
@@ -69,8 +74,10 @@ pub enum PeerEvent {
         /// The log it can hold unexecuted, in bytes.
         window_bytes: u64,
     },
-    /// Something arrived that asks for nothing else.
+    /// Something arrived, be it part of a frame.
     Heard,
+    /// The peer says how it is.
+    Condition(Condition),
     /// The VM is paused at this position and its state is being sent.
     SeedStarted {
         /// The last position that is part of the state.
@@ -91,6 +98,8 @@ pub enum PeerEvent {
         executed: Position,
         /// The log it has executed since the seed, in bytes of frame bodies.
         executed_bytes: u64,
+        /// How it is.
+        condition: Condition,
     },
     /// The connection is of no more use: closed, damaged, or the peer broke the protocol.
     Lost(LossReason),
@@ -130,6 +139,18 @@ pub enum Effect {
     SendSeedDone {
         /// To this peer.
         link: Link,
+    },
+    /// Send the batches up to this position that were recorded and not sent.
+    SendLog {
+        /// To this peer.
+        link: Link,
+        /// The last position of the last of them.
+        through: Position,
+    },
+    /// The batches up to this position are for nobody.
+    ForgetLog {
+        /// The last position of the last of them.
+        through: Position,
     },
     /// Say that we are there, how far we are and what has been released.
     SendHeartbeat {

@@ -1,4 +1,4 @@
-//! How old the oldest record is that the secondary has not executed.
+//! How old the oldest record is that the secondary has not executed, and whether it executes at all.
 
 use alloc::collections::VecDeque;
 
@@ -16,31 +16,43 @@ struct Mark {
     since_ns: u64,
 }
 
-/// The ages of the records sent and not yet executed, in bounded memory.
+/// The ages of what was recorded and is not yet executed, in bounded memory. They count from the recording, wherever the
+/// records have been since.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Lag {
     spacing_ns: u64,
     marks: VecDeque<Mark>,
+    /// When the peer last executed something, or had nothing to execute.
+    moved_ns: u64,
 }
 
 impl Lag {
     pub(super) fn new(max_lag_ns: u64) -> Self {
-        Self { spacing_ns: max_lag_ns / MARKS_PER_LIMIT, marks: VecDeque::new() }
+        Self { spacing_ns: max_lag_ns / MARKS_PER_LIMIT, marks: VecDeque::new(), moved_ns: 0 }
     }
 
-    /// Records up to `through` were sent.
-    pub(super) fn sent(&mut self, through: Position, now_ns: u64) {
+    /// Records up to `through` were made, the first of them at `since_ns`.
+    pub(super) fn recorded(&mut self, through: Position, since_ns: u64) {
+        if self.marks.is_empty() {
+            self.moved_ns = since_ns;
+        }
         let full = self.marks.len() >= MOST_MARKS;
         match self.marks.back_mut() {
-            Some(last) if full || now_ns.saturating_sub(last.since_ns) < self.spacing_ns => {
+            Some(last) if full || since_ns.saturating_sub(last.since_ns) < self.spacing_ns => {
                 last.through = through;
             }
-            _ => self.marks.push_back(Mark { through, since_ns: now_ns }),
+            _ => self.marks.push_back(Mark { through, since_ns }),
         }
     }
 
+    /// For how long nothing has been executed although something was there, in ns.
+    pub(super) fn standstill_ns(&self, now_ns: u64) -> u64 {
+        if self.marks.is_empty() { 0 } else { now_ns.saturating_sub(self.moved_ns) }
+    }
+
     /// Records up to `through` were executed.
-    pub(super) fn executed(&mut self, through: Position) {
+    pub(super) fn executed(&mut self, through: Position, now_ns: u64) {
+        self.moved_ns = now_ns;
         while self.marks.front().is_some_and(|mark| mark.through <= through) {
             self.marks.pop_front();
         }
@@ -63,12 +75,12 @@ mod tests {
         let mut lag = Lag::new(LIMIT_NS);
         assert_eq!(lag.age_ns(7), 0);
         for n in 0..10 {
-            lag.sent(Position(n), n * 1000);
+            lag.recorded(Position(n), n * 1000);
         }
         assert_eq!(lag.age_ns(20_000), 20_000);
-        lag.executed(Position(3));
+        lag.executed(Position(3), 20_000);
         assert_eq!(lag.age_ns(20_000), 16_000);
-        lag.executed(Position(9));
+        lag.executed(Position(9), 20_000);
         assert_eq!(lag.age_ns(20_000), 0);
     }
 
@@ -76,15 +88,27 @@ mod tests {
     fn memory_is_bounded_and_ages_err_on_the_old_side() {
         let mut lag = Lag::new(LIMIT_NS);
         for n in 0..100_000_u64 {
-            lag.sent(Position(n), n * 300);
+            lag.recorded(Position(n), n * 300);
             assert!(lag.marks.len() <= MOST_MARKS);
         }
         for executed in (0..100_000_u64).step_by(997) {
-            lag.executed(Position(executed));
+            lag.executed(Position(executed), 30_000_000);
             let true_age = 30_000_000 - (executed + 1) * 300;
             assert!(lag.age_ns(30_000_000) >= true_age, "after {executed}");
         }
-        lag.executed(Position(99_999));
+        lag.executed(Position(99_999), 30_000_000);
         assert_eq!(lag.age_ns(30_000_000), 0);
+    }
+
+    #[test]
+    fn who_executes_nothing_stands_since_there_is_something() {
+        let mut lag = Lag::new(LIMIT_NS);
+        lag.recorded(Position(1), 100);
+        lag.recorded(Position(2), 1_000_000);
+        assert_eq!(lag.standstill_ns(1_000_100), 1_000_000);
+        lag.executed(Position(1), 1_000_200);
+        assert_eq!(lag.standstill_ns(1_000_300), 100);
+        lag.executed(Position(2), 1_000_400);
+        assert_eq!(lag.standstill_ns(9_000_000), 0, "nothing to execute");
     }
 }

@@ -23,21 +23,22 @@
 //! and may go live, whatever we hear or do not hear of it. From then on this side goes on alone only as the holder of
 //! the next generation.
 
-use alloc::{string::String, vec::Vec};
+use alloc::vec::Vec;
 
-use ftlog::{Generation, Position};
+use ftlog::{Condition, Generation, Position};
 
-use crate::arbiter::ClaimOutcome;
 use crate::arbitration::Arbitration;
 use crate::sabotage::{self, Check};
 use crate::{Config, LossReason, Recovery, Violation};
 
 mod api;
+mod claims;
+pub mod controller;
 mod lag;
 mod pace;
 mod session;
 
-pub use api::{Effect, Event, HaltReason, Link, PeerEvent, Phase};
+pub use api::{Batch, Effect, Event, HaltReason, Link, PeerEvent, Phase};
 pub use pace::Pace;
 use session::{Progress, Session};
 
@@ -54,6 +55,8 @@ pub struct Primary {
     last_link: Option<Link>,
     arbitration: Option<Arbitration>,
     detach_wanted: bool,
+    /// The VM had better be on the other side.
+    unwell: bool,
     pace: Pace,
     held_outputs: u64,
     held_bytes: u64,
@@ -97,6 +100,7 @@ impl Primary {
             last_link: None,
             arbitration: None,
             detach_wanted: false,
+            unwell: false,
             pace: Pace::Full,
             held_outputs: 0,
             held_bytes: 0,
@@ -117,7 +121,7 @@ impl Primary {
                 self.peer_ready(link, window_bytes, now_ns, effects);
             }
             Event::Peer { link, event } => self.peer(link, event, now_ns, effects),
-            Event::Appended { through, bytes } => self.appended(through, bytes, now_ns, effects),
+            Event::Recorded(batch) => self.recorded(batch, effects),
             Event::Held { outputs, bytes } => {
                 self.held_outputs = outputs;
                 self.held_bytes = bytes;
@@ -143,6 +147,12 @@ impl Primary {
     #[must_use]
     pub fn generation(&self) -> Generation {
         self.generation
+    }
+
+    /// Whether the VM is well off here. A side that is not leaves the first claim to the other, should they lose each
+    /// other.
+    pub fn set_well(&mut self, well: bool) {
+        self.unwell = !well;
     }
 
     /// How the vCPU should run.
@@ -182,6 +192,12 @@ impl Primary {
         self.session.as_ref().map_or(0, |session| session.load(0).log_bytes)
     }
 
+    /// How the secondary was when it last said so.
+    #[must_use]
+    pub fn condition(&self) -> Option<Condition> {
+        self.session.as_ref().map(Session::condition)
+    }
+
     /// The latest loss of a secondary that could have gone live, and what came of it.
     #[must_use]
     pub fn recovery(&self) -> Option<Recovery> {
@@ -200,6 +216,9 @@ impl Primary {
         let Some(session) = &mut self.session else { return };
         if let Some(silent_ns) = session.detector.look(now_ns) {
             return self.lost(LossReason::Silent { silent_ns }, now_ns, effects);
+        }
+        if let Some(reason) = session.standstill(now_ns, &self.config) {
+            return self.lost(reason, now_ns, effects);
         }
         if session.detector.heartbeat_due(now_ns) {
             session.detector.sent(now_ns);
@@ -247,17 +266,23 @@ impl Primary {
                 Ok(())
             }
             PeerEvent::SeedHeld { position } => self.seed_held(position, now_ns),
-            PeerEvent::Acknowledged { received, executed, executed_bytes } => {
+            PeerEvent::Condition(condition) => {
+                session.detector.heard(now_ns);
+                session.told(condition, &self.config)
+            }
+            PeerEvent::Acknowledged { received, executed, executed_bytes, condition } => {
                 session.detector.heard(now_ns);
                 let progress = Progress { received, executed, executed_bytes };
-                session.acknowledged(progress).map(|news| {
+                let told = session.acknowledged(progress, now_ns).map(|news| {
                     effects.extend(news.map(|through| Effect::Release { through }));
-                })
+                });
+                told.and_then(|()| session.told(condition, &self.config))
             }
             PeerEvent::Lost(reason) => Err(reason),
         };
-        if let Err(reason) = handled {
-            self.lost(reason, now_ns, effects);
+        match handled {
+            Ok(()) => self.send_log(effects),
+            Err(reason) => self.lost(reason, now_ns, effects),
         }
     }
 
@@ -271,11 +296,22 @@ impl Primary {
         Ok(())
     }
 
-    fn appended(&mut self, through: Position, bytes: u64, now_ns: u64, effects: &mut Vec<Effect>) {
-        let Some(session) = &mut self.session else { return };
-        session.appended(through, bytes, now_ns);
+    fn recorded(&mut self, batch: Batch, effects: &mut Vec<Effect>) {
+        let through = batch.through;
+        if !self.session.as_mut().is_some_and(|session| session.recorded(batch)) {
+            return effects.push(Effect::ForgetLog { through });
+        }
+        self.send_log(effects);
         if sabotage::disabled(Check::Ack) {
             effects.push(Effect::Release { through });
+        }
+    }
+
+    fn send_log(&mut self, effects: &mut Vec<Effect>) {
+        if let Some(session) = &mut self.session
+            && let Some(through) = session.take_sendable()
+        {
+            effects.push(Effect::SendLog { link: session.link, through });
         }
     }
 
@@ -297,111 +333,10 @@ impl Primary {
             drained_ns: Some(now_ns),
             won_ns: None,
         });
+        if self.unwell && self.arbitration.is_none() {
+            self.arbitration = Some(Arbitration::hesitating(self.generation.next(), now_ns));
+        }
         self.claim_next(effects);
-    }
-
-    /// Claims the next generation, unless that is under way (for a Detach).
-    fn claim_next(&mut self, effects: &mut Vec<Effect>) {
-        if self.arbitration.is_none() {
-            let generation = self.generation.next();
-            self.arbitration = Some(Arbitration::new(generation));
-            effects.push(Effect::Claim { generation });
-        }
-    }
-
-    fn detach(&mut self, now_ns: u64, effects: &mut Vec<Effect>) {
-        self.detach_wanted = true;
-        match &self.session {
-            Some(session) if session.is_armed() => {
-                self.phase = Phase::Detaching;
-                self.claim_next(effects);
-            }
-            Some(_) => {
-                self.lost(LossReason::Detached, now_ns, effects);
-                self.report_detached(effects);
-            }
-            None if self.phase == Phase::Unprotected => self.report_detached(effects),
-            None => {}
-        }
-    }
-
-    fn report_detached(&mut self, effects: &mut Vec<Effect>) {
-        if core::mem::take(&mut self.detach_wanted) {
-            effects.push(Effect::Detached);
-        }
-    }
-
-    fn claimed(
-        &mut self,
-        generation: Generation,
-        outcome: ClaimOutcome,
-        now_ns: u64,
-        effects: &mut Vec<Effect>,
-    ) {
-        let Some(arbitration) = &mut self.arbitration else { return };
-        if !arbitration.expects(generation) {
-            return;
-        }
-        match outcome {
-            ClaimOutcome::Won => self.won(generation, now_ns, effects),
-            ClaimOutcome::Lost { .. } if sabotage::disabled(Check::Arbiter) => {
-                self.won(generation, now_ns, effects);
-            }
-            ClaimOutcome::Unavailable { .. } if sabotage::disabled(Check::Unavailable) => {
-                self.won(generation, now_ns, effects);
-            }
-            ClaimOutcome::Lost { holder } => {
-                self.halt(HaltReason::ClaimLost { generation, holder }, effects);
-            }
-            ClaimOutcome::Unavailable { .. } => arbitration.unavailable(now_ns),
-        }
-    }
-
-    /// Whatever this side does now, protected or claiming: the next generation is not to be had any more.
-    fn shown(&mut self, generation: Generation, holder: String, effects: &mut Vec<Effect>) {
-        let ours = self.generation;
-        if generation > ours {
-            self.halt(HaltReason::Overtaken { generation, holder, ours }, effects);
-        }
-    }
-
-    /// The next generation is ours: whoever else holds our state can no longer go live with it.
-    fn won(&mut self, generation: Generation, now_ns: u64, effects: &mut Vec<Effect>) {
-        assert!(generation == self.generation.next(), "won {generation} while at {}", self.generation);
-        self.arbitration = None;
-        self.generation = generation;
-        if self.phase == Phase::Starting && self.yield_ns > 0 {
-            self.phase = Phase::Yielding;
-            self.yields_until_ns = now_ns.saturating_add(self.yield_ns);
-            return;
-        }
-        self.enter(now_ns, effects);
-    }
-
-    /// This side goes on alone in its generation.
-    fn enter(&mut self, now_ns: u64, effects: &mut Vec<Effect>) {
-        let generation = self.generation;
-        self.phase = Phase::Unprotected;
-        if let Some(recovery) = &mut self.recovery {
-            recovery.won_ns.get_or_insert(now_ns);
-        }
-        effects.push(Effect::EnterGeneration { generation });
-        if let Some(session) = self.session.take() {
-            let link = session.link;
-            effects.push(Effect::SendDetach { link });
-            effects.push(Effect::DropPeer { link, reason: LossReason::Detached });
-        }
-        effects.push(Effect::OpenGate);
-        self.report_detached(effects);
-    }
-
-    fn halt(&mut self, reason: HaltReason, effects: &mut Vec<Effect>) {
-        self.arbitration = None;
-        self.phase = Phase::Halted;
-        effects.push(Effect::Halt { reason });
-        if let Some(session) = self.session.take() {
-            effects.push(Effect::DropPeer { link: session.link, reason: LossReason::Detached });
-        }
     }
 
     fn set_pace(&mut self, now_ns: u64, effects: &mut Vec<Effect>) {

@@ -34,7 +34,7 @@ impl fmt::Display for Pace {
 pub(super) struct Load {
     /// Age of the oldest record not executed, in ns.
     pub(super) age_ns: u64,
-    /// Log sent and not executed, in bytes.
+    /// Log recorded and not executed, in bytes.
     pub(super) log_bytes: u64,
     /// What the secondary can hold of it, in bytes.
     pub(super) window_bytes: u64,

@@ -1,8 +1,10 @@
 //! One connection to a secondary, from Welcome to its loss.
 
-use ftlog::Position;
+use alloc::collections::VecDeque;
 
-use super::api::Link;
+use ftlog::{Condition, Position};
+
+use super::api::{Batch, Link};
 use super::lag::Lag;
 use super::pace::Load;
 use crate::detector::Detector;
@@ -40,7 +42,11 @@ pub(super) struct Session {
     /// The last position sent, and the log sent since the seed.
     sent: Position,
     sent_bytes: u64,
+    /// What was recorded since and does not fit in the window yet.
+    unsent: VecDeque<Batch>,
+    unsent_bytes: u64,
     peer: Progress,
+    condition: Condition,
     lag: Lag,
 }
 
@@ -53,6 +59,9 @@ impl Session {
             window_bytes,
             sent: Position(0),
             sent_bytes: 0,
+            unsent: VecDeque::new(),
+            unsent_bytes: 0,
+            condition: Condition::default(),
             peer: Progress { received: Position(0), executed: Position(0), executed_bytes: 0 },
             lag: Lag::new(config.max_lag_ns),
         }
@@ -99,22 +108,66 @@ impl Session {
         }
     }
 
-    /// A batch was handed to the channel.
-    pub(super) fn appended(&mut self, through: Position, bytes: u64, now_ns: u64) {
-        // Before the seed's last frame, log is not for this peer: it is part of the seed.
-        if !self.is_armed() || through <= self.sent {
-            return;
+    /// A batch was recorded. False if it is not for this peer: before the seed's last frame, log is part of the seed.
+    pub(super) fn recorded(&mut self, batch: Batch) -> bool {
+        if !self.is_armed() || batch.through <= self.sent {
+            return false;
         }
-        self.sent = through;
-        self.sent_bytes = self.sent_bytes.saturating_add(bytes);
-        self.lag.sent(through, now_ns);
+        self.lag.recorded(batch.through, batch.since_ns);
+        self.unsent_bytes = self.unsent_bytes.saturating_add(batch.bytes);
+        self.unsent.push_back(batch);
+        true
+    }
+
+    /// What may be sent now, which then counts as sent: as much as the peer's window takes.
+    pub(super) fn take_sendable(&mut self) -> Option<Position> {
+        let mut through = None;
+        while let Some(batch) = self.unsent.pop_front_if(|batch| {
+            let waits_bytes = self.sent_bytes.saturating_sub(self.peer.executed_bytes);
+            waits_bytes.saturating_add(batch.bytes) <= self.window_bytes
+        }) {
+            self.unsent_bytes -= batch.bytes;
+            self.sent = batch.through;
+            self.sent_bytes = self.sent_bytes.saturating_add(batch.bytes);
+            through = Some(batch.through);
+        }
+        through
+    }
+
+    /// How the peer was when it last said so.
+    pub(super) fn condition(&self) -> Condition {
+        self.condition
+    }
+
+    /// The peer says how it is.
+    pub(super) fn told(&mut self, condition: Condition, config: &Config) -> Result<(), LossReason> {
+        self.condition = condition;
+        let stalled_ns = condition.stalled_ns;
+        let follows = matches!(self.seed, Seed::Held(_));
+        if follows && stalled_ns > config.stall_ns() && !sabotage::disabled(Check::Stall) {
+            return Err(LossReason::Stalled { stalled_ns });
+        }
+        Ok(())
+    }
+
+    /// The peer has executed nothing for so long that it is of no use, whatever it says of itself.
+    pub(super) fn standstill(&self, now_ns: u64, config: &Config) -> Option<LossReason> {
+        let stalled_ns = self.lag.standstill_ns(now_ns);
+        let lost = stalled_ns > config.standstill_ns() && !sabotage::disabled(Check::Stall);
+        lost.then_some(LossReason::Stalled { stalled_ns })
     }
 
     /// Takes the peer's word, after checking it. Gives the position through which it newly holds the log.
-    pub(super) fn acknowledged(&mut self, said: Progress) -> Result<Option<Position>, LossReason> {
+    pub(super) fn acknowledged(
+        &mut self,
+        said: Progress,
+        now_ns: u64,
+    ) -> Result<Option<Position>, LossReason> {
         self.check(&said)?;
         let news = (said.received > self.peer.received).then_some(said.received);
-        self.lag.executed(said.executed);
+        if said.executed > self.peer.executed {
+            self.lag.executed(said.executed, now_ns);
+        }
         self.peer = said;
         Ok(news)
     }
@@ -149,7 +202,7 @@ impl Session {
     pub(super) fn load(&self, now_ns: u64) -> Load {
         Load {
             age_ns: self.lag.age_ns(now_ns),
-            log_bytes: self.sent_bytes.saturating_sub(self.peer.executed_bytes),
+            log_bytes: self.sent_bytes.saturating_sub(self.peer.executed_bytes) + self.unsent_bytes,
             window_bytes: self.window_bytes,
             ..Load::default()
         }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::YIELD_NS;
+use crate::{YIELD_NS, arbiter::ClaimOutcome};
 
 const MS: u64 = 1_000_000;
 const WINDOW_BYTES: u64 = 1000;
@@ -64,12 +64,18 @@ impl Bench {
     }
 
     fn append(&mut self, through: u64, bytes: u64) -> Vec<Effect> {
-        self.tell(Event::Appended { through: Position(through), bytes })
+        let (through, since_ns) = (Position(through), self.now_ns);
+        let mut effects = self.tell(Event::Recorded(Batch { through, bytes, since_ns }));
+        effects.retain(|effect| !matches!(effect, Effect::SendLog { .. } | Effect::ForgetLog { .. }));
+        effects
     }
 
     fn acknowledge(&mut self, received: u64, executed: u64, executed_bytes: u64) -> Vec<Effect> {
         let (received, executed) = (Position(received), Position(executed));
-        self.peer(1, PeerEvent::Acknowledged { received, executed, executed_bytes })
+        self.peer(
+            1,
+            PeerEvent::Acknowledged { received, executed, executed_bytes, condition: Condition::default() },
+        )
     }
 
     fn drop_reason(&mut self, effects: &[Effect]) -> LossReason {
@@ -304,7 +310,12 @@ fn what_an_old_connection_still_says_is_nothing() {
     bench.arm(2);
     for event in [
         PeerEvent::SeedHeld { position: Position(100) },
-        PeerEvent::Acknowledged { received: Position(100), executed: Position(100), executed_bytes: 0 },
+        PeerEvent::Acknowledged {
+            received: Position(100),
+            executed: Position(100),
+            executed_bytes: 0,
+            condition: Condition::default(),
+        },
         PeerEvent::Lost(LossReason::Closed),
         PeerEvent::Ready { window_bytes: WINDOW_BYTES },
     ] {
@@ -407,9 +418,95 @@ fn a_full_window_and_a_full_gate_stop_the_vcpu() {
 fn numbers_at_the_end_of_their_range_do_no_harm() {
     let mut bench = Bench::protected();
     bench.now_ns = u64::MAX;
-    bench.append(u64::MAX, u64::MAX);
-    bench.acknowledge(u64::MAX, u64::MAX, u64::MAX);
+    bench.append(u64::MAX, 1);
+    bench.acknowledge(u64::MAX, u64::MAX, 1);
     bench.tell(Event::Held { outputs: u64::MAX, bytes: u64::MAX });
     bench.tell(Event::Tick);
     assert_eq!(bench.core.received(), Some(Position(u64::MAX)));
+}
+
+#[test]
+fn nothing_is_sent_past_the_window_and_all_of_it_once_there_is_room() {
+    let mut bench = Bench::protected();
+    let mut record = |through: u64, bytes| {
+        let batch = Batch { through: Position(through), bytes, since_ns: 0 };
+        bench.tell(Event::Recorded(batch))
+    };
+    let sent = |through: u64| Effect::SendLog { link: Link(1), through: Position(through) };
+    assert_eq!(record(101, 700), [sent(101)]);
+    assert_eq!(record(102, 300), [sent(102), Effect::SetPace(Pace::Stopped)]);
+    assert_eq!(record(103, 600), [], "it waits here, in bytes and age like what was sent");
+    assert_eq!(record(104, 600), []);
+    assert_eq!(bench.core.lag_bytes(), 2200);
+    let effects = bench.acknowledge(102, 101, 700);
+    assert_eq!(effects, [Effect::Release { through: Position(102) }, sent(103)]);
+    let reason = {
+        let effects = bench.acknowledge(104, 102, 1000);
+        bench.drop_reason(&effects)
+    };
+    assert!(matches!(reason, LossReason::Violation(Violation::AckAhead { .. })), "{reason}");
+}
+
+#[test]
+fn log_of_no_peer_is_forgotten_also_before_the_seed_is_whole() {
+    let mut bench = Bench::unprotected();
+    let batch = |through| Event::Recorded(Batch { through: Position(through), bytes: 10, since_ns: 0 });
+    let forgotten = |through| [Effect::ForgetLog { through: Position(through) }];
+    assert_eq!(bench.tell(batch(99)), forgotten(99));
+    bench.peer(1, PeerEvent::Ready { window_bytes: WINDOW_BYTES });
+    bench.peer(1, PeerEvent::SeedStarted { position: Position(100) });
+    assert_eq!(bench.tell(batch(100)), forgotten(100));
+    bench.peer(1, PeerEvent::SeedSent);
+    assert_eq!(bench.tell(batch(101)), [Effect::SendLog { link: Link(1), through: Position(101) }]);
+}
+
+#[test]
+fn a_peer_that_is_heard_and_does_not_move_is_lost_through_the_arbiter() {
+    let stalled = |stalled_ns| Condition { stalled_ns, ..Condition::default() };
+    let bound_ns = config().stall_ns();
+    let mut bench = Bench::protected();
+    assert_eq!(bench.peer(1, PeerEvent::Condition(stalled(bound_ns))), []);
+    let effects = bench.peer(1, PeerEvent::Condition(stalled(bound_ns + 1)));
+    assert_eq!(bench.drop_reason(&effects), LossReason::Stalled { stalled_ns: bound_ns + 1 });
+    assert!(effects.contains(&Effect::Claim { generation: Generation(2) }));
+}
+
+#[test]
+fn a_peer_that_says_it_moves_and_executes_nothing_is_lost_after_a_bound() {
+    let mut bench = Bench::protected();
+    bench.append(101, 10);
+    let well = PeerEvent::Acknowledged {
+        received: Position(101),
+        executed: Position(100),
+        executed_bytes: 0,
+        condition: Condition::default(),
+    };
+    let bound_ns = config().standstill_ns();
+    let mut effects = Vec::new();
+    while effects.is_empty() && bench.now_ns < 2 * bound_ns {
+        bench.now_ns += 40 * MS;
+        bench.peer(1, well.clone());
+        effects = bench.tell(Event::Tick);
+        effects.retain(|effect| matches!(effect, Effect::DropPeer { .. }));
+    }
+    let LossReason::Stalled { stalled_ns } = bench.drop_reason(&effects) else { panic!("{effects:?}") };
+    assert!((bound_ns..bound_ns + 100 * MS).contains(&stalled_ns), "{stalled_ns}");
+}
+
+#[test]
+fn a_side_that_is_not_well_leaves_the_first_claim_to_the_other() {
+    let mut bench = Bench::protected();
+    bench.core.set_well(false);
+    let effects = bench.peer(1, PeerEvent::Lost(LossReason::Closed));
+    assert!(!effects.iter().any(|effect| matches!(effect, Effect::Claim { .. })), "{effects:?}");
+    bench.now_ns += 1900 * MS;
+    assert_eq!(bench.tell(Event::Tick), []);
+    bench.now_ns += 200 * MS;
+    assert_eq!(
+        bench.tell(Event::Tick),
+        [Effect::Claim { generation: Generation(2) }],
+        "nobody else may be there"
+    );
+    bench.claimed(2, ClaimOutcome::Won);
+    assert_eq!(bench.core.phase(), Phase::Unprotected);
 }

@@ -3,7 +3,7 @@
 use alloc::string::String;
 use core::fmt;
 
-use ftlog::{Generation, Position};
+use ftlog::{Condition, Generation, Position};
 use serde::Serialize;
 use thiserror::Error;
 
@@ -15,7 +15,7 @@ use crate::arbiter::ClaimOutcome;
 pub enum Event {
     /// Time has passed. Due at least every [`heartbeat_ns`](crate::Config::heartbeat_ns).
     Tick,
-    /// Something arrived that asks for nothing else (pages and state of the seed).
+    /// Something arrived, be it part of a frame.
     Heard,
     /// SeedDone arrived, and the whole state was checked and loaded.
     SeedHeld {
@@ -42,6 +42,8 @@ pub enum Event {
     Heartbeat {
         /// Its outputs up to here have left.
         released: Position,
+        /// How it is.
+        condition: Condition,
     },
     /// The primary has claimed the next generation and needs us no more.
     Detached,
@@ -56,8 +58,15 @@ pub enum Event {
     Failed {
         /// Where.
         position: Position,
+        /// Why.
+        reason: String,
     },
-    /// The arbiter answered; exactly one answer for each [`Effect::Claim`].
+    /// What came before the log cannot be used here (no memory for it, a copy of a disk that cannot be written).
+    Unusable {
+        /// Why.
+        reason: String,
+    },
+    /// The arbiter answered; at most one answer for each [`Effect::Claim`].
     Claimed {
         /// What was claimed.
         generation: Generation,
@@ -162,10 +171,18 @@ pub enum DiscardReason {
         position: Position,
     },
     /// The VM could not go on.
-    #[error("the VM failed at {position}")]
+    #[error("the VM failed at {position}: {reason}")]
     Failed {
         /// Where.
         position: Position,
+        /// Why.
+        reason: String,
+    },
+    /// What came before the log cannot be used here.
+    #[error("the seed cannot be used: {reason}")]
+    Unusable {
+        /// Why.
+        reason: String,
     },
     /// The VM executed what no log told it.
     #[error("the VM ran to {executed}, the log ends at {received}")]

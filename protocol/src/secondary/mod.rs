@@ -12,7 +12,7 @@
 
 use alloc::vec::Vec;
 
-use ftlog::{Generation, Position};
+use ftlog::{Condition, Generation, Position};
 
 use crate::arbiter::ClaimOutcome;
 use crate::arbitration::Arbitration;
@@ -21,20 +21,22 @@ use crate::sabotage::{self, Check};
 use crate::{Config, LossReason, Recovery};
 
 mod api;
+pub mod follower;
+mod log;
 
 pub use api::{DiscardReason, Effect, Event, Phase};
+use log::Log;
 
 /// The core of a secondary, for one connection and what follows from its loss.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Secondary {
-    window_bytes: u64,
+    stall_ns: u64,
+    /// The VM had better be on the other side.
+    unwell: bool,
     phase: Phase,
     generation: Generation,
     detector: Detector,
-    received: Position,
-    received_bytes: u64,
-    executed: Position,
-    executed_bytes: u64,
+    log: Log,
     arbitration: Option<Arbitration>,
     recovery: Option<Recovery>,
 }
@@ -44,14 +46,12 @@ impl Secondary {
     #[must_use]
     pub fn new(config: &Config, generation: Generation, window_bytes: u64, now_ns: u64) -> Self {
         Self {
-            window_bytes,
+            stall_ns: config.stall_ns(),
+            unwell: false,
             phase: Phase::Seeding,
             generation,
             detector: Detector::new(config, now_ns),
-            received: Position(0),
-            received_bytes: 0,
-            executed: Position(0),
-            executed_bytes: 0,
+            log: Log::new(window_bytes),
             arbitration: None,
             recovery: None,
         }
@@ -66,7 +66,10 @@ impl Secondary {
             Event::Executed { through, bytes } => self.executed(through, bytes, now_ns, effects),
             Event::Diverged { .. } if sabotage::disabled(Check::Divergence) => {}
             Event::Diverged { position } => self.broken(DiscardReason::Diverged { position }, effects),
-            Event::Failed { position } => self.broken(DiscardReason::Failed { position }, effects),
+            Event::Failed { position, reason } => {
+                self.broken(DiscardReason::Failed { position, reason }, effects);
+            }
+            Event::Unusable { reason } => self.broken(DiscardReason::Unusable { reason }, effects),
             // What was still queued from a connection that is closed changes nothing.
             _ if !connected => {}
             Event::Heard => self.detector.heard(now_ns),
@@ -74,10 +77,17 @@ impl Secondary {
             Event::Received { first, through, bytes } => {
                 self.received(first, through, bytes, now_ns, effects);
             }
-            Event::Heartbeat { released } => self.heartbeat(released, now_ns, effects),
+            Event::Heartbeat { released, condition } => {
+                self.heartbeat(released, condition, now_ns, effects);
+            }
             Event::Detached => self.discard(DiscardReason::Detached, effects),
             Event::Lost(reason) => self.lost(reason, now_ns, effects),
         }
+    }
+
+    /// Whether the VM would be well off here. A side where it is not leaves the first claim to the other.
+    pub fn set_well(&mut self, well: bool) {
+        self.unwell = !well;
     }
 
     /// Where it is.
@@ -95,19 +105,19 @@ impl Secondary {
     /// The last position whose log is here.
     #[must_use]
     pub fn received_through(&self) -> Position {
-        self.received
+        self.log.received
     }
 
     /// The last position executed.
     #[must_use]
     pub fn executed_through(&self) -> Position {
-        self.executed
+        self.log.executed
     }
 
     /// Log received and not executed, in bytes.
     #[must_use]
     pub fn lag_bytes(&self) -> u64 {
-        self.received_bytes.saturating_sub(self.executed_bytes)
+        self.log.lag_bytes()
     }
 
     /// The loss of the primary, and what came of it.
@@ -141,9 +151,9 @@ impl Secondary {
         }
         let not_here = sabotage::disabled(Check::Receipt);
         effects.push(Effect::SendAck {
-            received: if not_here { self.received.next() } else { self.received },
-            executed: self.executed,
-            executed_bytes: self.executed_bytes,
+            received: if not_here { self.log.received.next() } else { self.log.received },
+            executed: self.log.executed,
+            executed_bytes: self.log.executed_bytes,
         });
     }
 
@@ -154,8 +164,7 @@ impl Secondary {
         self.detector.heard(now_ns);
         self.detector.sent(now_ns);
         self.phase = Phase::Following;
-        self.received = position;
-        self.executed = position;
+        self.log.begin(position);
         effects.push(Effect::SendSeedHeld { position });
     }
 
@@ -170,19 +179,10 @@ impl Secondary {
         if self.phase != Phase::Following {
             return self.discard(DiscardReason::OutOfPlace { phase: self.phase }, effects);
         }
-        let expected = self.received.next();
-        if (first != expected || through < first) && !sabotage::disabled(Check::Gap) {
-            let gap = DiscardReason::LogGap { expected, found: first, through };
-            return self.discard(gap, effects);
-        }
-        let unexecuted_bytes = self.lag_bytes().saturating_add(bytes);
-        if unexecuted_bytes > self.window_bytes {
-            let window_bytes = self.window_bytes;
-            return self.discard(DiscardReason::WindowExceeded { unexecuted_bytes, window_bytes }, effects);
+        if let Err(reason) = self.log.take(first, through, bytes) {
+            return self.discard(reason, effects);
         }
         self.detector.heard(now_ns);
-        self.received = through;
-        self.received_bytes = self.received_bytes.saturating_add(bytes);
         // Acknowledged first: the primary's outputs wait for that, and nobody waits for the execution.
         self.say(now_ns, effects);
         effects.push(Effect::Replay { through });
@@ -192,24 +192,32 @@ impl Secondary {
         if !matches!(self.phase, Phase::Following | Phase::Draining) {
             return;
         }
-        if through > self.received {
-            let reason = DiscardReason::RanAhead { executed: through, received: self.received };
-            return self.discard(reason, effects);
+        match self.log.execute(through, bytes) {
+            Ok(()) => self.claim_if_drained(now_ns, effects),
+            Err(reason) => self.discard(reason, effects),
         }
-        self.executed = self.executed.max(through);
-        self.executed_bytes = self.executed_bytes.saturating_add(bytes).min(self.received_bytes);
-        self.claim_if_drained(now_ns, effects);
     }
 
-    fn heartbeat(&mut self, released: Position, now_ns: u64, effects: &mut Vec<Effect>) {
+    fn heartbeat(
+        &mut self,
+        released: Position,
+        condition: Condition,
+        now_ns: u64,
+        effects: &mut Vec<Effect>,
+    ) {
         self.detector.heard(now_ns);
         if self.phase != Phase::Following {
             return;
         }
         // The other half of the commit gate's check: what has left must be in the log we hold.
-        if released > self.received {
-            let reason = DiscardReason::ReleasedAhead { released, received: self.received };
-            self.discard(reason, effects);
+        let received = self.log.received;
+        if released > received {
+            return self.discard(DiscardReason::ReleasedAhead { released, received }, effects);
+        }
+        // Its guest stands, and would for as long as we listen. Whether it is over with it, the arbiter decides.
+        let stalled_ns = condition.stalled_ns;
+        if stalled_ns > self.stall_ns && !sabotage::disabled(Check::Stall) {
+            self.lost(LossReason::Stalled { stalled_ns }, now_ns, effects);
         }
     }
 
@@ -238,7 +246,7 @@ impl Secondary {
     }
 
     fn claim_if_drained(&mut self, now_ns: u64, effects: &mut Vec<Effect>) {
-        let drained = self.executed == self.received || sabotage::disabled(Check::Drain);
+        let drained = self.log.is_drained() || sabotage::disabled(Check::Drain);
         if self.phase != Phase::Draining || !drained {
             return;
         }
@@ -247,6 +255,10 @@ impl Secondary {
         }
         let generation = self.generation.next();
         self.phase = Phase::Arbitrating;
+        if self.unwell {
+            self.arbitration = Some(Arbitration::hesitating(generation, now_ns));
+            return;
+        }
         self.arbitration = Some(Arbitration::new(generation));
         effects.push(Effect::Claim { generation });
     }
@@ -279,10 +291,10 @@ impl Secondary {
 
     fn go_live(&mut self, generation: Generation, now_ns: u64, effects: &mut Vec<Effect>) {
         assert!(
-            self.executed == self.received || sabotage::disabled(Check::Drain),
+            self.log.is_drained() || sabotage::disabled(Check::Drain),
             "going live at {} of a log that ends at {}",
-            self.executed,
-            self.received
+            self.log.executed,
+            self.log.received
         );
         self.arbitration = None;
         self.phase = Phase::Live;
@@ -290,7 +302,7 @@ impl Secondary {
         if let Some(recovery) = &mut self.recovery {
             recovery.won_ns = Some(now_ns);
         }
-        effects.push(Effect::GoLive { generation, from: self.executed });
+        effects.push(Effect::GoLive { generation, from: self.log.executed });
     }
 
     /// The VM is not what the primary's is. Once live there is no log that it could differ from.

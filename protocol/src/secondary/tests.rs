@@ -57,6 +57,10 @@ impl Bench {
     }
 }
 
+fn heartbeat(released: u64) -> Event {
+    Event::Heartbeat { released: Position(released), condition: Condition::default() }
+}
+
 fn discarded(effects: &[Effect]) -> &DiscardReason {
     match effects {
         [Effect::Discard { reason }] => reason,
@@ -150,8 +154,9 @@ fn what_diverges_is_discarded_in_every_phase_but_live() {
 #[test]
 fn a_vm_that_failed_is_discarded() {
     let mut bench = Bench::following();
-    let effects = bench.tell(Event::Failed { position: Position(101) });
-    assert_eq!(*discarded(&effects), DiscardReason::Failed { position: Position(101) });
+    let (position, reason) = (Position(101), "the disk is full".to_owned());
+    let effects = bench.tell(Event::Failed { position, reason: reason.clone() });
+    assert_eq!(*discarded(&effects), DiscardReason::Failed { position, reason });
 }
 
 #[test]
@@ -189,9 +194,25 @@ fn the_window_bounds_the_log() {
 fn a_primary_that_released_too_much_is_not_followed() {
     let mut bench = Bench::following();
     bench.receive(101, 105, 1);
-    assert_eq!(bench.tell(Event::Heartbeat { released: Position(105) }), []);
-    let effects = bench.tell(Event::Heartbeat { released: Position(106) });
+    assert_eq!(bench.tell(heartbeat(105)), []);
+    let effects = bench.tell(heartbeat(106));
     assert!(matches!(discarded(&effects), DiscardReason::ReleasedAhead { .. }));
+}
+
+#[test]
+fn a_primary_that_is_heard_and_does_not_move_is_lost_after_a_bound() {
+    let stall_ns = Config::default().stall_ns();
+    let stalled = |stalled_ns| Event::Heartbeat {
+        released: Position(100),
+        condition: Condition { stalled_ns, ..Condition::default() },
+    };
+    let mut bench = Bench::following();
+    assert_eq!(bench.tell(stalled(stall_ns)), []);
+    let effects = bench.tell(stalled(stall_ns + 1));
+    let reason = LossReason::Stalled { stalled_ns: stall_ns + 1 };
+    assert_eq!(effects, [Effect::DropPeer { reason }, Effect::Claim { generation: Generation(2) }]);
+    let mut seeding = Bench::seeding();
+    assert_eq!(seeding.tell(stalled(u64::MAX)), [], "a guest that is paused for its seed does not move");
 }
 
 #[test]
@@ -238,7 +259,7 @@ fn silence_is_a_loss() {
 fn what_was_still_queued_changes_nothing_after_the_loss() {
     let mut bench = Bench::draining();
     assert_eq!(bench.receive(111, 120, 1), []);
-    assert_eq!(bench.tell(Event::Heartbeat { released: Position(999) }), []);
+    assert_eq!(bench.tell(heartbeat(999)), []);
     assert_eq!(bench.tell(Event::Lost(LossReason::Damaged)), []);
     assert_eq!(bench.tell(Event::Detached), []);
     assert_eq!((bench.core.phase(), bench.core.received_through()), (Phase::Draining, Position(110)));

@@ -12,8 +12,6 @@
 
 use ftvmm::demo::client::{Action, Operation, Reply};
 
-use super::is_effective;
-
 /// When a step from one value to the next may be, in ns.
 #[derive(Clone)]
 struct Step {
@@ -23,14 +21,13 @@ struct Step {
 }
 
 pub(super) fn check(operations: &[&Operation]) -> Result<(), String> {
-    let operations: Vec<&Operation> = operations.iter().copied().filter(is_effective).collect();
-    let mut steps = steps(&operations)?;
+    let mut steps = steps(operations)?;
     let mut latest_ns = u64::MAX;
     for step in steps.iter_mut().rev() {
         latest_ns = latest_ns.min(step.latest_ns);
         step.latest_ns = latest_ns;
     }
-    explain(&mut steps, &operations)?;
+    explain(&mut steps, operations)?;
     let mut earliest_ns = 0;
     for (value, step) in steps.iter().enumerate() {
         earliest_ns = earliest_ns.max(step.earliest_ns);

@@ -46,8 +46,9 @@ pub fn check(operations: &[Operation]) -> Result<(), Violation> {
     }
     for (key, operations) in keys {
         let counted = operations.iter().all(|it| matches!(it.action, Action::Incr | Action::Get));
+        let effective: Vec<&Operation> = operations.into_iter().filter(is_effective).collect();
         let checked =
-            if counted { counter::check(&operations) } else { search::check(&operations, MOST_EFFORT) };
+            if counted { counter::check(&effective) } else { search::check(&effective, MOST_EFFORT) };
         checked.map_err(|reason| Violation { key: key.to_owned(), reason })?;
     }
     Ok(())

@@ -142,6 +142,9 @@ fn suspend_resume_migrate_and_turn_off_do_what_they_say() {
 
         let (mut other, address) = stage.secondary(&[&primary, &secondary])?;
         let control = primary.control().to_str().context("the socket's path is no text")?;
+        let nobody = stage.ftvmm(&["migrate-secondary", "--to", "127.0.0.1:1", "--control", control])?;
+        assert_refused(&nobody, "the secondary stays where it is: cannot connect to 127.0.0.1:1");
+        assert_eq!(primary.status()?.state, State::Protected);
         let moved = stage.ftvmm(&["migrate-secondary", "--to", &address, "--control", control])?;
         assert!(moved.status.success(), "{moved:?}");
         other.wait_status("following", SOON, |status| status.state == State::Following)?;

@@ -68,7 +68,11 @@ fn a_secondary_whose_copy_fails_gives_the_vm_up_and_says_why() {
             |loss: &Option<String>| loss.as_ref().is_some_and(|loss| loss.contains("this side's copy"));
         let status = secondary.wait_status("aware of it", SOON, |status| told(&status.last_loss))?;
         assert_ne!(status.state, State::Following);
-        primary.wait_status("without it", SOON, |status| status.state != State::Protected)?;
+        primary.wait_status("told why", SOON, |status| {
+            let told =
+                |text: &str| text.contains("the secondary gives up") && text.contains("this side's copy");
+            status.events.iter().any(|event| told(&event.text))
+        })?;
         assert_eq!(set(&mut client, "after")?, ok());
         Ok(())
     });

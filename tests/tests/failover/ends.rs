@@ -8,6 +8,8 @@ use std::{
 };
 
 use anyhow::Context;
+use ftlog::Generation;
+use ftvmm::arbiter::FileArbiter;
 use ftvmm_tests::{
     harness,
     stage::{self, PATIENCE, Pair, guest},
@@ -39,6 +41,11 @@ fn a_guest_that_switches_off_ends_both_sides_with_its_last_words() {
         assert_eq!(ended.code(), Some(0), "{}", secondary.process.log());
         let said = fs::read_to_string(console)?;
         assert!(said.contains("checksum"), "{said}");
+        // The secondary knew that nothing was left to say: it did not take over to say it.
+        let known = FileArbiter::open(&arbiter)?.list()?;
+        let [(_, Ok(latest))] = known.as_slice() else { anyhow::bail!("{known:?}") };
+        assert_eq!(latest.entry.generation, Generation(1));
+        assert!(latest.ended.is_some());
         Ok(())
     });
 }

@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use ftlog::{Generation, Position};
+use ftlog::{Condition, Generation, Position};
 use protocol::arbiter::ClaimOutcome;
-use protocol::primary::{self, Link, PeerEvent, Primary};
+use protocol::primary::{self, Batch, Link, PeerEvent, Primary};
 use protocol::secondary::{self, DiscardReason, Secondary};
 use protocol::{Config, LossReason};
 
@@ -50,7 +50,7 @@ pub struct Pair {
     /// The primary's VM.
     position: Position,
     paused: bool,
-    log_goes_out: bool,
+    armed: bool,
     gate_is_open: bool,
     gate_through: Position,
     /// What the secondary really holds, and has executed.
@@ -88,7 +88,7 @@ impl Pair {
             fuse: None,
             position: Position(0),
             paused: false,
-            log_goes_out: false,
+            armed: false,
             gate_is_open: false,
             gate_through: Position(0),
             held: None,
@@ -120,7 +120,7 @@ impl Pair {
                     && self.live_from.is_none()
                     && self.link < self.limits.links
             }
-            Action::Seed | Action::SeedSent => primary_phase == Some(Phase::Seeding) && !self.log_goes_out,
+            Action::Seed | Action::SeedSent => primary_phase == Some(Phase::Seeding) && !self.armed,
             Action::Step => {
                 primary_phase.is_some_and(|phase| phase != Phase::Halted)
                     && !self.paused
@@ -237,10 +237,7 @@ impl Pair {
     fn step(&mut self) {
         self.position = self.position.next();
         let through = self.position;
-        if self.log_goes_out {
-            self.send_to_secondary(ToSecondary::Step(through));
-        }
-        self.tell_primary(primary::Event::Appended { through, bytes: 1 }, 0);
+        self.tell_primary(primary::Event::Recorded(Batch { through, bytes: 1, since_ns: 0 }), 0);
         self.let_out();
     }
 
@@ -327,7 +324,9 @@ impl Pair {
                 self.held = self.held.map(|_| position);
                 secondary::Event::Received { first: position, through: position, bytes: 1 }
             }
-            ToSecondary::Released(released) => secondary::Event::Heartbeat { released },
+            ToSecondary::Released(released) => {
+                secondary::Event::Heartbeat { released, condition: Condition::default() }
+            }
             ToSecondary::Detach => secondary::Event::Detached,
             ToSecondary::Closed => secondary::Event::Lost(LossReason::Closed),
         };
@@ -338,9 +337,12 @@ impl Pair {
         let Some(message) = self.to_primary.pop_front() else { return };
         let event = match message {
             ToPrimary::SeedHeld(position) => PeerEvent::SeedHeld { position },
-            ToPrimary::Ack { received, executed, executed_bytes } => {
-                PeerEvent::Acknowledged { received, executed, executed_bytes }
-            }
+            ToPrimary::Ack { received, executed, executed_bytes } => PeerEvent::Acknowledged {
+                received,
+                executed,
+                executed_bytes,
+                condition: Condition::default(),
+            },
             ToPrimary::Closed => PeerEvent::Lost(LossReason::Closed),
         };
         self.tell_link(Link(self.link), event);
@@ -414,14 +416,14 @@ impl Pair {
                 }
                 Effect::SendSeedDone { .. } => {
                     self.send_to_secondary(ToSecondary::SeedDone(self.position));
-                    self.log_goes_out = true;
+                    self.armed = true;
                     self.paused = false;
                 }
                 Effect::SendDetach { .. } => self.send_to_secondary(ToSecondary::Detach),
                 Effect::DropPeer { reason, .. } => {
                     self.accused |= matches!(reason, LossReason::Violation(_));
                     self.paused = false;
-                    self.log_goes_out = false;
+                    self.armed = false;
                     self.connected = false;
                     self.to_primary.clear();
                     self.send_to_secondary(ToSecondary::Closed);
@@ -430,7 +432,10 @@ impl Pair {
                     self.gate_is_open = false;
                     self.gate_through = self.released;
                 }
+                // One step at a time: the window of the model is never full.
+                Effect::SendLog { through, .. } => self.send_to_secondary(ToSecondary::Step(through)),
                 Effect::StartSeed { .. }
+                | Effect::ForgetLog { .. }
                 | Effect::SendHeartbeat { .. }
                 | Effect::SetPace(_)
                 | Effect::Detached => {}

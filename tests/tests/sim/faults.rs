@@ -17,8 +17,13 @@ pub struct Profile {
     pub pause: u64,
     pub partition: u64,
     pub arbiter_down: u64,
-    pub detach: u64,
+    /// At each question to the arbiter: it is never answered.
+    pub arbiter_hangs: u64,
+    pub command: u64,
     pub slow_replay: u64,
+    pub idle: u64,
+    pub freeze: u64,
+    pub cut_off: u64,
     /// At each effect a core asks for.
     pub crash_at_effect: u64,
     pub pause_at_effect: u64,
@@ -46,8 +51,12 @@ impl Profile {
             pause: rate(80_000),
             partition: rate(100_000),
             arbiter_down: rate(60_000),
-            detach: rate(40_000),
+            arbiter_hangs: rate(20_000),
+            command: rate(80_000),
             slow_replay: rate(60_000),
+            idle: rate(60_000),
+            freeze: rate(10_000),
+            cut_off: rate(20_000),
             crash_at_effect: rate(2_000),
             pause_at_effect: rate(2_000),
             frame: rate(2_000),
@@ -73,10 +82,16 @@ pub enum Fault {
     /// One or both directions between two hosts carry nothing for a while.
     Partition,
     ArbiterDown,
-    /// The operator detaches the secondary.
-    Detach,
+    /// The operator wants something, of the current primary.
+    Command,
     /// A secondary executes slowly for a while.
     SlowReplay,
+    /// A guest waits for input, and makes no log by itself.
+    Idle,
+    /// A secondary is heard and executes nothing, for longer than a side is given.
+    Freeze,
+    /// A host's network device is gone.
+    CutOff,
     /// The next frame from a host is lost, repeated, swapped or damaged.
     Frame,
     /// The next replayed step comes out wrong.
@@ -86,27 +101,33 @@ pub enum Fault {
 }
 
 impl Fault {
-    pub const SINGLE: [Self; 9] = [
+    pub const SINGLE: [Self; 12] = [
         Self::Crash,
         Self::Pause,
         Self::Partition,
         Self::ArbiterDown,
-        Self::Detach,
+        Self::Command,
         Self::SlowReplay,
+        Self::Idle,
+        Self::Freeze,
+        Self::CutOff,
         Self::Frame,
         Self::Divergence,
         Self::CrashWithoutArbiter,
     ];
 
     /// The kinds drawn in chaos, with their rates.
-    pub fn rates(profile: &Profile) -> [(Self, u64); 6] {
+    pub fn rates(profile: &Profile) -> [(Self, u64); 9] {
         [
             (Self::Crash, profile.crash),
             (Self::Pause, profile.pause),
             (Self::Partition, profile.partition),
             (Self::ArbiterDown, profile.arbiter_down),
-            (Self::Detach, profile.detach),
+            (Self::Command, profile.command),
             (Self::SlowReplay, profile.slow_replay),
+            (Self::Idle, profile.idle),
+            (Self::Freeze, profile.freeze),
+            (Self::CutOff, profile.cut_off),
         ]
     }
 }

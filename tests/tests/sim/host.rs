@@ -7,6 +7,7 @@ use ftlog::Generation;
 use protocol::Config;
 use protocol::arbiter::ClaimOutcome;
 use protocol::primary::Link;
+use protocol::primary::controller::{Attempt, Command};
 
 use crate::faults::MS;
 use crate::network::{Arrival, Conn};
@@ -67,8 +68,17 @@ pub enum Input {
     Loaded {
         conn: Conn,
     },
-    /// The operator detaches the secondary.
-    Detach,
+    /// The operator wants something.
+    Command(Command),
+    /// A host has said whether it would be the secondary.
+    Probed {
+        attempt: Attempt,
+        free: bool,
+    },
+    /// A handshake has had its time.
+    GreetingOver {
+        attempt: Attempt,
+    },
 }
 
 pub enum Role {
@@ -97,8 +107,6 @@ pub struct Host {
 
 pub const TICK_NS: u64 = 20 * MS;
 pub const WINDOW_BYTES: u64 = 4096;
-/// Outputs a gate can hold: what stops the vCPU, and those of one batch that was under way.
-pub const GATE_OUTPUTS: usize = 24 + 16;
 /// Steps per batch at most.
 pub const BATCH_STEPS: u32 = 12;
 

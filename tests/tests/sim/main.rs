@@ -1,10 +1,11 @@
 //! A seeded simulation of the protocol cores: three hosts, one VM, an arbiter, and everything that can go wrong.
 //!
-//! The cores, the commit gate and the log's framing are the production code; the network, the clocks, the guest and
-//! the threads around the cores are models. `FTVMM_SIM_SEEDS=n` sets how many seeds run, `FTVMM_SIM_SEED=s` runs
+//! Controller, follower, gates, lease, fence and the log's framing are the production code; the network, the clocks, the
+//! guest, the shared disk and the operator are models, and so are the threads, which carry and decide nothing. `FTVMM_SIM_SEEDS=n` sets how many seeds run, `FTVMM_SIM_SEED=s` runs
 //! exactly one and tells what happens in it.
 
 mod arbiter;
+mod commands;
 mod faults;
 mod guest;
 mod host;
@@ -76,6 +77,8 @@ fn safety_and_liveness_in_chaos() {
             total.takeovers,
             total.detaches,
             total.halts,
+            total.handovers,
+            total.writes,
             total.lost_claims,
             total.divergences,
             total.stops,
@@ -136,6 +139,7 @@ mutations! {
     notices_a_gap_in_the_log: Gap,
     notices_a_damaged_log_going_live: Corrupt,
     notices_a_diverged_secondary_going_live: Divergence,
+    notices_a_peer_that_does_not_move: Stall,
     notices_going_live_before_the_log_is_executed: Drain,
 }
 

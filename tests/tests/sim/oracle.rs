@@ -1,4 +1,4 @@
-//! What must hold, whatever happens: the four safety properties, checked at every step.
+//! What must hold, whatever happens: the safety properties, checked at every step.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -43,6 +43,8 @@ pub struct Oracle {
     /// Positions of which an output has left.
     left: BTreeSet<Position>,
     all_left_through: Position,
+    /// The last generation in which somebody wrote the shared disk.
+    wrote: Generation,
 }
 
 impl Oracle {
@@ -167,6 +169,19 @@ impl Oracle {
         }
         line.released = line.released.max(position);
         self.left.insert(position);
+        Ok(())
+    }
+
+    /// Property 2 on a shared disk: once a later side has written, an earlier one does not.
+    pub fn writes(&mut self, who: Name, generation: Generation, write: Output) -> Result<(), Failure> {
+        if generation < self.wrote {
+            let text = format!(
+                "{who} writes {} to the shared disk in generation {generation}, after {}",
+                write.position, self.wrote
+            );
+            return Err(Failure::safety(2, text));
+        }
+        self.wrote = generation;
         Ok(())
     }
 

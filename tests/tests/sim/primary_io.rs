@@ -1,83 +1,111 @@
-//! The model of the threads around a primary's core.
+//! The threads around a primary's controller: they carry bytes, and decide nothing.
 
 use std::collections::VecDeque;
 
 use ftlog::{
-    Ack, Condition, ExitKind, FrameDecoder, FrameKind, Generation, Heartbeat, Position, StepEncoder, StepRef,
+    Ack, Condition, ExitKind, FrameDecoder, FrameKind, Generation, Health, Heartbeat, Position, StepEncoder,
+    StepRef,
 };
-use protocol::commit::{Gate, Held, Limits};
-use protocol::primary::{Effect, Event, Link, PeerEvent, Phase, Primary};
-use protocol::{LossReason, primary::Pace};
+use protocol::LossReason;
+use protocol::fence::Fence;
+use protocol::primary::controller::{
+    Attempt, Controller, Effect, Event, Fence as FenceEffect, Glance, Halt, Message, Notice, OnTrouble,
+    Origin, Said, Setup, Sight, Stretch,
+};
+use protocol::primary::{Link, Pace, PeerEvent, Phase};
 
+use crate::commands::Commands;
 use crate::faults::MS;
 use crate::guest::{Guest, OUTPUT_BYTES, Output};
-use crate::host::{self, BATCH_STEPS, Clock, Input, Name, Turn};
+use crate::host::{self, BATCH_STEPS, Clock, Input, Name, TICK_NS, Turn};
 use crate::network::{Arrival, Conn};
 use crate::oracle::Leave;
 use crate::shared::{Failure, Shared};
 
-/// Looks at the arbiter, per million ticks.
-const LOOKS: u64 = 50_000;
 /// Parts of a seed before its final frame.
 const SEED_PARTS: u32 = 4;
+/// How long a handshake may take.
+const PATIENCE_NS: u64 = 400 * MS;
 
+/// A connection, from the attempt on.
 struct Wire {
-    link: Link,
+    attempt: Attempt,
     conn: Conn,
     decoder: FrameDecoder,
-    /// We still read it. What a reader thread had read already may come after the core has dropped the link.
+    /// Until it is adopted there is none.
+    link: Option<Link>,
+    /// The attempt has not ended.
+    greets: bool,
+    /// We still read it. What a reader thread had read already may come after the link was dropped.
     reading: bool,
-    dropped: bool,
 }
 
 pub struct PrimaryIo {
     name: Name,
     clock: Clock,
-    pub core: Primary,
-    pub effects: VecDeque<Effect>,
+    pub core: Controller<Output, Output>,
+    pub effects: VecDeque<Effect<Output, Output>>,
     generation: Generation,
     guest: Guest,
-    gate: Gate<Output>,
-    gate_is_open: bool,
+    /// The gate holds nothing back.
+    open: bool,
     pace: Pace,
     paused_for: Option<Link>,
-    /// The link that the log goes to, and the connection whose acknowledgements opened the gate last.
-    log_link: Option<Link>,
+    /// The connection whose acknowledgements opened the gate last.
     log_conn: Option<Conn>,
+    log: VecDeque<(Position, Vec<u8>)>,
     batch: StepEncoder,
-    batch_outputs: Vec<Output>,
-    released: Position,
+    since_ns: u64,
+    said: Vec<(Position, Said<Output, Output>)>,
     /// After a takeover: what may not have left yet.
     repeat: Vec<Output>,
     taken_over: bool,
     wires: Vec<Wire>,
-    next_link: u32,
-    dial_ns: u64,
+    pub fence: Fence,
+    /// Writes that the disk has not taken yet.
+    writes: VecDeque<Output>,
+    pub commands: Commands,
+    steps: u64,
+    nudged: bool,
+    /// For how many ticks the VM has stood, protected, without its secondary moving; and where that was.
+    stood_ticks: u64,
+    stood_at: Option<Position>,
 }
 
 impl PrimaryIo {
-    pub fn create(name: Name, clock: Clock) -> Self {
-        let mut effects = Vec::new();
-        let core = Primary::create(host::core_config(), Generation(0), 0, &mut effects);
-        Self::new(name, clock, core, effects, Guest::at_power_on())
+    pub fn create(name: Name, clock: Clock, shared: &Shared) -> Self {
+        let origin = Origin::Starts { previous: Generation(0), after: None, yield_ns: 0 };
+        Self::new(name, clock, origin, Guest::at_power_on(), shared)
     }
 
+    /// `from_ns` is when this side may write the shared disk.
     pub fn take_over(
         name: Name,
         clock: Clock,
         generation: Generation,
         guest: Guest,
         repeat: Vec<Output>,
+        from_ns: u64,
+        shared: &Shared,
     ) -> Self {
-        let mut effects = Vec::new();
-        let core = Primary::after_takeover(host::core_config(), generation, &mut effects);
-        let mut io = Self::new(name, clock, core, effects, guest);
+        let mut io = Self::new(name, clock, Origin::TookOver { generation }, guest, shared);
+        io.fence.open_from(from_ns);
         io.repeat = repeat;
         io.taken_over = true;
         io
     }
 
-    fn new(name: Name, clock: Clock, core: Primary, effects: Vec<Effect>, guest: Guest) -> Self {
+    fn new(name: Name, clock: Clock, origin: Origin, guest: Guest, shared: &Shared) -> Self {
+        let setup = Setup {
+            config: host::core_config(),
+            holder: name.to_string(),
+            origin,
+            peer: Some("anybody".to_owned()),
+            on_trouble: OnTrouble::Handover,
+            position: guest.position,
+        };
+        let mut effects = Vec::new();
+        let core = Controller::new(setup, clock.read_ns(shared.now_ns), &mut effects);
         Self {
             name,
             clock,
@@ -85,42 +113,44 @@ impl PrimaryIo {
             effects: effects.into(),
             generation: Generation(0),
             guest,
-            gate: Gate::new(Limits { outputs: host::GATE_OUTPUTS, bytes: 1 << 20 }),
-            gate_is_open: false,
+            open: false,
             pace: Pace::Stopped,
             paused_for: None,
-            log_link: None,
             log_conn: None,
+            log: VecDeque::new(),
             batch: StepEncoder::new(guest.position.next()),
-            batch_outputs: Vec::new(),
-            released: guest.position,
+            since_ns: 0,
+            said: Vec::new(),
             repeat: Vec::new(),
             taken_over: false,
             wires: Vec::new(),
-            next_link: 0,
-            dial_ns: 0,
+            fence: Fence::default(),
+            writes: VecDeque::new(),
+            commands: Commands::default(),
+            steps: 0,
+            nudged: false,
+            stood_ticks: 0,
+            stood_at: None,
         }
     }
 
     pub fn input(&mut self, input: Input, shared: &mut Shared) -> Result<(), Failure> {
         match input {
-            Input::Tick => {
-                self.tell(Event::Tick, shared);
-                self.dial(shared);
-                self.look(shared);
-            }
+            Input::Tick => self.tick(shared)?,
             Input::Run => self.run_vcpu(shared)?,
             Input::Answer { generation, outcome } => {
                 self.tell(Event::Claimed { generation, outcome }, shared);
             }
-            Input::Shown { generation, holder } if holder != self.name => {
-                if generation > self.core.generation() {
-                    shared.oracle.lost(self.name);
-                }
-                self.tell(Event::ArbiterShows { generation, holder: holder.to_string() }, shared);
+            Input::Shown { generation, holder } => self.shown(generation, holder, shared),
+            Input::Command(command) => {
+                let asked = self.commands.ask(shared.now_ns);
+                self.tell(Event::Asked { asked, command }, shared);
             }
-            Input::Shown { .. } => {}
-            Input::Detach => self.tell(Event::Detach, shared),
+            Input::Probed { attempt, free } => {
+                let result = if free { Ok(()) } else { Err("busy".to_owned()) };
+                self.tell(Event::Probed { attempt, result }, shared);
+            }
+            Input::GreetingOver { attempt } => self.greeting_over(attempt, shared),
             Input::SeedPart { link, part } => self.seed_part(link, part, shared),
             Input::Arrival { conn, arrival } => self.arrival(conn, arrival, shared),
             Input::Loaded { .. } => {}
@@ -128,7 +158,7 @@ impl PrimaryIo {
         Ok(())
     }
 
-    fn tell(&mut self, event: Event, shared: &mut Shared) {
+    fn tell(&mut self, event: Event<Output, Output>, shared: &mut Shared) {
         let mut effects = Vec::new();
         shared.say(|| format!("{} {event:?}", self.name));
         self.core.handle(event, self.clock.read_ns(shared.now_ns), &mut effects);
@@ -139,92 +169,154 @@ impl PrimaryIo {
         self.tell(Event::Peer { link, event }, shared);
     }
 
-    pub fn effect(&mut self, effect: Effect, shared: &mut Shared) -> Result<Turn, Failure> {
+    fn tick(&mut self, shared: &mut Shared) -> Result<(), Failure> {
+        self.write_disk(shared)?;
+        let glance = Glance {
+            vcpu_busy: self.pace != Pace::Stopped && self.paused_for.is_none(),
+            vcpu_progress: self.steps,
+            vcpu_steps: self.steps,
+            health: if shared.is_cut_off(self.name.host) { Health::NETWORK } else { Health::default() },
+            write_waits: self.fence.is_wanted(),
+            disks_idle: self.writes.is_empty(),
+        };
+        self.tell(Event::Tick(glance), shared);
+        self.makes_progress()?;
+        if self.core.take_dropped_outputs().is_empty() {
+            return Ok(());
+        }
+        Err(Failure::bound(format!("{} had no room for an output", self.name)))
+    }
+
+    /// Property 5: a pair that says that it is protected does not stand for ever.
+    fn makes_progress(&mut self) -> Result<(), Failure> {
+        let stands = self.core.phase() == Phase::Protected && self.pace == Pace::Stopped;
+        let moved = self.core.executed() != self.stood_at;
+        self.stood_at = self.core.executed();
+        self.stood_ticks = if stands && !moved { self.stood_ticks + 1 } else { 0 };
+        if self.stood_ticks * TICK_NS <= host::core_config().stall_ns() + 1000 * MS {
+            return Ok(());
+        }
+        Err(Failure::safety(5, format!("{} is protected and stands at {:?}", self.name, self.stood_at)))
+    }
+
+    pub fn effect(&mut self, effect: Effect<Output, Output>, shared: &mut Shared) -> Result<Turn, Failure> {
         shared.say(|| format!("{} does {effect:?}", self.name));
         match effect {
-            Effect::Claim { generation } => shared.ask_arbiter(self.name, generation),
-            Effect::EnterGeneration { generation } => {
+            Effect::Claim { generation, .. } => shared.ask_arbiter(self.name, generation),
+            Effect::Look { .. } => shared.look(self.name),
+            Effect::EnterGeneration { generation, .. } => {
                 self.generation = generation;
                 shared.oracle.enters(generation, self.name, self.guest, &shared.arbiter)?;
             }
-            Effect::OpenGate => self.open_gate(shared)?,
-            Effect::CloseGate { after } => {
-                self.gate.close(after);
-                self.gate_is_open = false;
-                self.released = after;
+            Effect::Connect { attempt, generation, .. } => self.connect(attempt, generation, shared),
+            Effect::Probe { attempt, .. } => {
+                let free = shared.random.chance(700_000);
+                shared.later(self.name, MS..=300 * MS, Input::Probed { attempt, free });
             }
-            Effect::Release { through } => {
-                let mut left = Vec::new();
-                self.gate.release(through, &mut left);
-                self.let_out(left, shared)?;
-                self.released = self.released.max(through);
-                self.tell_held(shared);
+            Effect::Adopt { attempt, link } => {
+                if let Some(wire) = self.wires.iter_mut().find(|wire| wire.attempt == attempt) {
+                    wire.link = Some(link);
+                }
+                self.read_on(attempt, shared);
             }
-            Effect::StartSeed { link } => {
-                self.flush(shared)?;
+            Effect::Reject { attempt } => self.close(|wire| wire.attempt == attempt, shared),
+            Effect::StartSeed { link, .. } => {
+                self.flush(shared);
                 self.paused_for = Some(link);
                 shared.later(self.name, MS..=5 * MS, Input::SeedPart { link, part: 0 });
             }
-            Effect::SendSeedDone { link } => {
-                self.send(link, FrameKind::SeedDone, &[], shared);
-                self.log_link = Some(link);
-                self.log_conn = self.wire(link).map(|wire| wire.conn);
-                self.paused_for = None;
+            Effect::Send { link, message } => self.send_message(link, message, shared),
+            Effect::SendLog { link, through } => self.send_log(link, through, shared),
+            Effect::ForgetLog { through } => {
+                while self.log.pop_front_if(|(last, _)| *last <= through).is_some() {}
             }
-            Effect::SendHeartbeat { link } => {
-                let position = self.guest.position;
-                let body = Heartbeat {
-                    position,
-                    released: self.released,
-                    time_ns: 0,
-                    lease_ns: 0,
-                    condition: Condition::default(),
-                }
-                .encode();
-                self.send(link, FrameKind::Heartbeat, &body, shared);
-            }
-            Effect::SendDetach { link } => self.send(link, FrameKind::Detach, &[], shared),
             Effect::DropPeer { link, reason } => self.drop_peer(link, &reason, shared)?,
+            Effect::Emit { output, .. } => self.emit(output, shared)?,
+            Effect::Write(write) => self.writes.push_back(write),
+            Effect::Fence(fence) => self.set_fence(fence, shared)?,
+            Effect::Nudge => self.nudged = true,
             Effect::SetPace(pace) => {
                 self.pace = pace;
                 shared.stats.stops += u64::from(pace == Pace::Stopped);
             }
-            Effect::Detached => shared.stats.detaches += 1,
-            Effect::Halt { .. } => {
-                self.gate.shut();
-                shared.stats.halts += 1;
-                shared.oracle.gone(self.name);
-                return Ok(Turn::Idle);
-            }
+            Effect::Answer { asked, answer } => self.commands.answered(asked, &answer)?,
+            Effect::Tell(Notice::LetGo) => shared.stats.detaches += 1,
+            Effect::Tell(_) => {}
+            Effect::Halt(halt) => return self.halt(&halt, shared),
         }
         Ok(Turn::Stay)
     }
 
-    fn open_gate(&mut self, shared: &mut Shared) -> Result<(), Failure> {
-        let mut left = Vec::new();
-        self.gate.open(&mut left);
-        self.gate_is_open = true;
-        self.let_out(left, shared)?;
+    fn halt(&mut self, halt: &Halt, shared: &mut Shared) -> Result<Turn, Failure> {
+        match halt {
+            Halt::Elsewhere(_) => shared.stats.halts += 1,
+            Halt::OnRequest | Halt::Unwell(_) => shared.stats.handovers += 1,
+        }
+        shared.oracle.gone(self.name);
+        for wire in &self.wires {
+            shared.close(wire.conn, self.name);
+        }
+        self.commands.all_answered()?;
+        Ok(Turn::Idle)
+    }
+
+    /// Outputs that the controller lets leave.
+    fn emit(&mut self, output: Output, shared: &mut Shared) -> Result<(), Failure> {
+        let why = if self.open { Leave::Open } else { Leave::Held(self.log_conn) };
+        shared.oracle.leaves(self.name, self.generation, output, why)?;
+        shared.stats.outputs += 1;
+        Ok(())
+    }
+
+    fn set_fence(&mut self, fence: FenceEffect, shared: &mut Shared) -> Result<(), Failure> {
+        match fence {
+            FenceEffect::Open => {
+                self.open = true;
+                self.fence.open();
+                self.say_again(shared)?;
+            }
+            FenceEffect::Close => {
+                self.open = false;
+                self.fence.close();
+            }
+            FenceEffect::Extend(until_ns) => {
+                self.fence.extend(until_ns);
+                self.fence.take_wanted();
+            }
+            FenceEffect::Shut => self.fence.shut(),
+        }
+        Ok(())
+    }
+
+    fn say_again(&mut self, shared: &mut Shared) -> Result<(), Failure> {
         for output in std::mem::take(&mut self.repeat) {
             shared.oracle.leaves(self.name, self.generation, output, Leave::Open)?;
         }
         if std::mem::take(&mut self.taken_over) {
             shared.oracle.nothing_unsaid(self.generation, self.guest.position)?;
         }
-        self.tell_held(shared);
+        Ok(())
+    }
+
+    /// The shared disk takes what the fence lets pass.
+    fn write_disk(&mut self, shared: &mut Shared) -> Result<(), Failure> {
+        use protocol::fence::Verdict;
+        let now_ns = self.clock.read_ns(shared.now_ns);
+        while !self.writes.is_empty() && self.fence.verdict(now_ns) == Verdict::Yes {
+            let Some(write) = self.writes.pop_front() else { break };
+            shared.oracle.writes(self.name, self.generation, write)?;
+            shared.stats.writes += 1;
+        }
         Ok(())
     }
 
     fn drop_peer(&mut self, link: Link, reason: &LossReason, shared: &mut Shared) -> Result<(), Failure> {
-        if self.log_link == Some(link) {
-            self.log_link = None;
-        }
         if self.paused_for == Some(link) {
             self.paused_for = None;
         }
+        self.log.clear();
         let leak = shared.random.chance(300_000);
-        let Some(wire) = self.wires.iter_mut().find(|wire| wire.link == link) else { return Ok(()) };
-        wire.dropped = true;
+        let Some(wire) = self.wires.iter_mut().find(|wire| wire.link == Some(link)) else { return Ok(()) };
         wire.reading &= leak;
         let conn = wire.conn;
         shared.close(conn, self.name);
@@ -232,73 +324,93 @@ impl PrimaryIo {
     }
 
     fn run_vcpu(&mut self, shared: &mut Shared) -> Result<(), Failure> {
+        self.write_disk(shared)?;
         if self.generation == Generation(0) || self.paused_for.is_some() {
             return Ok(());
         }
+        let idle = shared.is_idle(self.name.host) && !std::mem::take(&mut self.nudged);
         let steps = match self.pace {
+            _ if idle => 0,
             Pace::Full => shared.random.within(1..=6),
             Pace::Slow => 1,
             Pace::Stopped => 0,
         };
         for _ in 0..steps {
-            let input = shared.random.next();
-            self.guest.step(input);
-            let step = StepRef {
-                time_ns: input,
-                exit: ExitKind::Pio,
-                digest: self.guest.digest(),
-                entries: None,
-                events: &[],
-                registers: None,
-            };
-            self.batch.push(step).expect("a model step is small");
-            self.batch_outputs.extend(self.guest.output());
-            shared.oracle.executed(self.generation, self.name, &self.guest);
+            self.step(shared);
             if self.batch.count() >= BATCH_STEPS {
-                self.flush(shared)?;
+                self.flush(shared);
             }
         }
         if steps == 0 || shared.random.chance(700_000) {
-            self.flush(shared)?;
+            self.flush(shared);
         }
         Ok(())
     }
 
-    /// Hands the batch to the channel, tells the core, and only then lets the outputs meet the gate.
-    fn flush(&mut self, shared: &mut Shared) -> Result<(), Failure> {
+    fn step(&mut self, shared: &mut Shared) {
         if self.batch.is_empty() {
-            return Ok(());
+            self.since_ns = self.clock.read_ns(shared.now_ns);
+        }
+        let input = shared.random.next();
+        self.guest.step(input);
+        self.steps += 1;
+        let step = StepRef {
+            time_ns: input,
+            exit: ExitKind::Pio,
+            digest: self.guest.digest(),
+            entries: None,
+            events: &[],
+            registers: None,
+        };
+        self.batch.push(step).expect("a model step is small");
+        if let Some(output) = self.guest.output() {
+            let said = Said::Output { bytes: OUTPUT_BYTES, output };
+            self.said.push((output.position, said));
+        }
+        if let Some(write) = self.guest.write() {
+            self.said.push((write.position, Said::Write(write)));
+        }
+        shared.oracle.executed(self.generation, self.name, &self.guest);
+    }
+
+    /// Hands the batch over.
+    fn flush(&mut self, shared: &mut Shared) {
+        if self.batch.is_empty() {
+            return;
         }
         let through = self.guest.position;
         let body = self.batch.body().to_vec();
+        let bytes = body.len() as u64;
         self.batch = StepEncoder::new(through.next());
-        if let Some(link) = self.log_link
-            && !shared.batch_is_lost(self.log_conn)
-        {
-            self.send(link, FrameKind::Steps, &body, shared);
-        }
-        self.tell(Event::Appended { through, bytes: body.len() as u64 }, shared);
-        for output in std::mem::take(&mut self.batch_outputs) {
-            let left = self.gate.put(output.position, OUTPUT_BYTES, shared.now_ns, output);
-            let left = left.map_err(|full| Failure::bound(format!("{}: {full}", self.name)))?;
-            self.let_out(left.into_iter().collect(), shared)?;
-        }
-        self.tell_held(shared);
-        Ok(())
+        self.log.push_back((through, body));
+        let (since_ns, said_ns) = (self.since_ns, self.clock.read_ns(shared.now_ns));
+        let said = std::mem::take(&mut self.said);
+        self.tell(Event::Recorded(Stretch { through, bytes, since_ns, said_ns, said }), shared);
     }
 
-    fn let_out(&mut self, left: Vec<Held<Output>>, shared: &mut Shared) -> Result<(), Failure> {
-        let why = if self.gate_is_open { Leave::Open } else { Leave::Held(self.log_conn) };
-        for held in left {
-            shared.oracle.leaves(self.name, self.generation, held.item, why)?;
-            shared.stats.outputs += 1;
+    fn send_log(&mut self, link: Link, through: Position, shared: &mut Shared) {
+        while let Some((_, body)) = self.log.pop_front_if(|(last, _)| *last <= through) {
+            if !shared.batch_is_lost(self.log_conn) {
+                self.send(link, FrameKind::Steps, &body, shared);
+            }
         }
-        Ok(())
     }
 
-    fn tell_held(&mut self, shared: &mut Shared) {
-        let (outputs, bytes) = (self.gate.outputs() as u64, self.gate.bytes());
-        self.tell(Event::Held { outputs, bytes }, shared);
+    fn send_message(&mut self, link: Link, message: Message, shared: &mut Shared) {
+        match message {
+            Message::SeedDone => {
+                self.send(link, FrameKind::SeedDone, &[], shared);
+                self.log_conn = self.wire(link).map(|wire| wire.conn);
+                self.paused_for = None;
+            }
+            Message::Heartbeat { position, released, lease_ns, stalled_ns, health } => {
+                let condition = Condition { stalled_ns, health };
+                let body = Heartbeat { position, released, time_ns: 0, lease_ns, condition }.encode();
+                self.send(link, FrameKind::Heartbeat, &body, shared);
+            }
+            Message::Detach => self.send(link, FrameKind::Detach, &[], shared),
+            Message::Refuse(_) => self.send(link, FrameKind::Refuse, &[], shared),
+        }
     }
 
     fn seed_part(&mut self, link: Link, part: u32, shared: &mut Shared) {
@@ -320,37 +432,38 @@ impl PrimaryIo {
         }
     }
 
-    fn dial(&mut self, shared: &mut Shared) {
-        let free = self.core.phase() == Phase::Unprotected && self.core.link().is_none();
-        if !free || shared.now_ns < self.dial_ns {
-            return;
-        }
-        // A connection that has not come to a Welcome by now is given up.
-        for wire in self.wires.iter_mut().filter(|wire| !wire.dropped) {
-            wire.dropped = true;
-            wire.reading = false;
-            shared.close(wire.conn, self.name);
-        }
-        self.dial_ns = shared.now_ns + 100 * MS;
+    fn connect(&mut self, attempt: Attempt, generation: Generation, shared: &mut Shared) {
+        shared.later(self.name, PATIENCE_NS..=PATIENCE_NS, Input::GreetingOver { attempt });
         let Some(peer) = shared.some_other(self.name) else { return };
         let conn = shared.network.connect(self.name, peer);
-        self.next_link += 1;
-        let link = Link(self.next_link);
-        self.wires.push(Wire { link, conn, decoder: FrameDecoder::new(), reading: true, dropped: false });
-        if self.wires.len() > 3 {
+        let decoder = FrameDecoder::new();
+        self.wires.push(Wire { attempt, conn, decoder, link: None, greets: true, reading: true });
+        if self.wires.len() > 6 {
             self.wires.remove(0);
         }
-        self.send(link, FrameKind::Hello, &self.generation.0.to_le_bytes(), shared);
+        shared.send(conn, self.name, FrameKind::Hello, &generation.0.to_le_bytes());
     }
 
-    /// Looks at the arbiter now and then; what it shows is heard a little later.
-    fn look(&self, shared: &mut Shared) {
-        if !shared.random.chance(LOOKS) {
-            return;
+    /// A handshake takes no longer than this, whatever has come of it.
+    fn greeting_over(&mut self, attempt: Attempt, shared: &mut Shared) {
+        let ours = |wire: &&mut Wire| wire.attempt == attempt;
+        let ended = self.wires.iter_mut().find(ours).is_none_or(|wire| std::mem::take(&mut wire.greets));
+        if ended {
+            self.close(|wire| wire.attempt == attempt, shared);
+            let result = Err("no answer".to_owned());
+            self.tell(Event::Connected { attempt, result }, shared);
         }
-        if let Some((generation, holder)) = shared.arbiter.latest() {
-            shared.later(self.name, 0..=100 * MS, Input::Shown { generation, holder });
+    }
+
+    fn shown(&mut self, generation: Generation, holder: Name, shared: &mut Shared) {
+        if holder == self.name {
+            return self.tell(Event::Looked(Sight::Ours), shared);
         }
+        if generation > self.core.generation() {
+            shared.oracle.lost(self.name);
+        }
+        let holder = holder.to_string();
+        self.tell(Event::Looked(Sight::Later { generation, holder }), shared);
     }
 
     fn arrival(&mut self, conn: Conn, arrival: Arrival, shared: &mut Shared) {
@@ -361,25 +474,59 @@ impl PrimaryIo {
         if !wire.reading {
             return;
         }
-        let link = wire.link;
+        let (attempt, link) = (wire.attempt, wire.link);
         let Arrival::Bytes(bytes) = arrival else {
             wire.reading = false;
-            return self.tell_peer(link, PeerEvent::Lost(LossReason::Closed), shared);
+            match link {
+                Some(link) => self.tell_peer(link, PeerEvent::Lost(LossReason::Closed), shared),
+                None => self.greeting_over(attempt, shared),
+            }
+            return;
         };
         assert_eq!(wire.decoder.feed(&bytes), bytes.len(), "the model's frames are short");
-        while let Some(wire) = self.wires.iter_mut().find(|wire| wire.link == link && wire.reading) {
-            let event = match wire.decoder.next() {
+        self.read_on(attempt, shared);
+    }
+
+    /// What has come and can be understood now: before a connection is adopted, its Welcome only.
+    fn read_on(&mut self, attempt: Attempt, shared: &mut Shared) {
+        while let Some(wire) = self.wires.iter_mut().find(|wire| wire.attempt == attempt && wire.reading) {
+            if wire.link.is_none() && !wire.greets {
+                return;
+            }
+            let frame = match wire.decoder.next() {
                 Ok(None) => return,
-                Ok(Some(frame)) => peer_event(frame.kind, &frame.body),
-                Err(_) => PeerEvent::Lost(LossReason::Damaged),
+                Ok(Some(frame)) => Some(frame),
+                Err(_) => None,
             };
-            wire.reading = !matches!(event, PeerEvent::Lost(_));
-            self.tell_peer(link, event, shared);
+            let Some(link) = wire.link else {
+                wire.greets = false;
+                let welcome = frame.filter(|frame| frame.kind == FrameKind::Welcome);
+                let window = welcome.and_then(|frame| frame.body.first_chunk().copied());
+                let result = window.map(u64::from_le_bytes).ok_or_else(|| "no Welcome".to_owned());
+                return self.tell(Event::Connected { attempt, result }, shared);
+            };
+            let event = match frame {
+                Some(frame) if frame.kind == FrameKind::Refuse => {
+                    Event::PeerRefuses { link, reason: "it gives up".to_owned() }
+                }
+                Some(frame) => Event::Peer { link, event: peer_event(frame.kind, &frame.body) },
+                None => Event::Peer { link, event: PeerEvent::Lost(LossReason::Damaged) },
+            };
+            wire.reading =
+                !matches!(event, Event::PeerRefuses { .. } | Event::Peer { event: PeerEvent::Lost(_), .. });
+            self.tell(event, shared);
+        }
+    }
+
+    fn close(&mut self, which: impl Fn(&Wire) -> bool, shared: &mut Shared) {
+        for wire in self.wires.iter_mut().filter(|wire| which(wire)) {
+            wire.reading = false;
+            shared.close(wire.conn, self.name);
         }
     }
 
     fn wire(&self, link: Link) -> Option<&Wire> {
-        self.wires.iter().find(|wire| wire.link == link)
+        self.wires.iter().find(|wire| wire.link == Some(link))
     }
 
     fn send(&mut self, link: Link, kind: FrameKind, body: &[u8], shared: &mut Shared) {
@@ -392,13 +539,15 @@ impl PrimaryIo {
 fn peer_event(kind: FrameKind, body: &[u8]) -> PeerEvent {
     let number = || body.first_chunk().map(|bytes| u64::from_le_bytes(*bytes));
     let event = match kind {
-        FrameKind::Welcome => number().map(|window_bytes| PeerEvent::Ready { window_bytes }),
         FrameKind::SeedHeld => number().map(|position| PeerEvent::SeedHeld { position: Position(position) }),
-        FrameKind::Heartbeat => Some(PeerEvent::Heard),
+        FrameKind::Heartbeat => {
+            Heartbeat::decode(body).ok().map(|heartbeat| PeerEvent::Condition(heartbeat.condition))
+        }
         FrameKind::Ack => Ack::decode(body).ok().map(|ack| PeerEvent::Acknowledged {
             received: ack.received,
             executed: ack.executed,
             executed_bytes: ack.executed_bytes,
+            condition: ack.condition,
         }),
         _ => None,
     };

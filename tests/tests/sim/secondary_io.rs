@@ -1,13 +1,13 @@
-//! The model of the threads around a secondary's core.
+//! The model of what is around a secondary's [`Follower`]: a connection, a machine, copies of disks.
 
 use std::collections::VecDeque;
 
-use ftlog::{
-    Ack, Condition, Frame, FrameDecoder, FrameKind, Generation, Heartbeat, Position, Step, decode_steps,
-};
-use protocol::LossReason;
+use ftlog::{Ack, Diverged, Frame, FrameDecoder, FrameKind, Generation, Position, Step, StepsFrame};
 use protocol::commit::{Limits, Unreleased};
-use protocol::secondary::{DiscardReason, Effect, Event, Secondary};
+use protocol::sabotage::{self, Check};
+use protocol::secondary::DiscardReason;
+use protocol::secondary::follower::{self, Action, Follower, Introduction, Sample, Work};
+use protocol::{LossReason, Recovery};
 
 use crate::faults::MS;
 use crate::guest::{Guest, OUTPUT_BYTES, Output};
@@ -16,7 +16,7 @@ use crate::network::{Arrival, Conn};
 use crate::primary_io::PrimaryIo;
 use crate::shared::{Failure, Shared};
 
-/// A step of the log; the last one of a batch carries the length of the batch.
+/// A step to be executed; the last one of a batch carries the length of the batch.
 struct Waiting {
     step: Step,
     batch_bytes: u64,
@@ -25,21 +25,22 @@ struct Waiting {
 pub struct SecondaryIo {
     name: Name,
     clock: Clock,
-    pub core: Secondary,
-    pub effects: VecDeque<Effect>,
+    pub core: Follower,
+    pub effects: VecDeque<Action>,
     generation: Generation,
     conn: Conn,
     decoder: FrameDecoder,
     reading: bool,
-    /// Parts of the seed that have come, and the state they describe.
-    parts: u32,
+    /// The state that the seed describes.
     seed: Guest,
-    /// Frames that came while the seed was being loaded.
-    loading: Option<VecDeque<Frame>>,
+    /// When the copies of its disks will be safe.
+    copied_ns: Option<u64>,
     guest: Option<Guest>,
-    /// A batch that the core has not allowed to be executed.
-    arrived: Vec<Waiting>,
+    executed: u64,
+    /// Log that came before there was a machine, for the oracle.
+    early: Vec<(Position, Position)>,
     log: VecDeque<Waiting>,
+    /// Log in memory, wherever it waits.
     log_bytes: u64,
     unreleased: Unreleased<Output>,
     damaged: bool,
@@ -60,20 +61,22 @@ impl SecondaryIo {
         let now_ns = clock.read_ns(shared.now_ns);
         shared.oracle.starts_anew(name);
         shared.send(conn, name, FrameKind::Welcome, &WINDOW_BYTES.to_le_bytes());
+        let introduction =
+            Introduction { generation, lease_ns: 0, has_copies: shared.random.chance(500_000) };
         Self {
             name,
             clock,
-            core: Secondary::new(&host::core_config(), generation, WINDOW_BYTES, now_ns),
+            core: Follower::new(&host::core_config(), introduction, WINDOW_BYTES, now_ns),
             effects: VecDeque::new(),
             generation,
             conn,
             decoder,
             reading: true,
-            parts: 0,
             seed: Guest::at_power_on(),
-            loading: None,
+            copied_ns: None,
             guest: None,
-            arrived: Vec::new(),
+            executed: 0,
+            early: Vec::new(),
             log: VecDeque::new(),
             log_bytes: 0,
             unreleased: Unreleased::new(Limits { outputs: 4096, bytes: 1 << 20 }),
@@ -84,71 +87,81 @@ impl SecondaryIo {
 
     pub fn input(&mut self, input: Input, shared: &mut Shared) -> Result<(), Failure> {
         match input {
-            Input::Tick => self.tell(Event::Tick, shared),
+            Input::Tick => self.tick(shared),
             Input::Run => self.replay(shared),
             Input::Answer { generation, outcome } => {
-                self.tell(Event::Claimed { generation, outcome }, shared);
+                self.tell(follower::Input::Claimed { generation, outcome }, shared);
             }
-            Input::Loaded { conn } if conn == self.conn => self.loaded(shared)?,
+            Input::Loaded { conn } if conn == self.conn => self.loaded(shared),
             Input::Arrival { conn, arrival } if conn == self.conn => self.arrival(arrival, shared)?,
             // A secondary is busy: others are turned away.
             Input::Arrival { conn, .. } => shared.close(conn, self.name),
-            Input::Loaded { .. } | Input::SeedPart { .. } | Input::Shown { .. } | Input::Detach => {}
+            Input::Loaded { .. } | Input::SeedPart { .. } | Input::Shown { .. } => {}
+            Input::Command(_) | Input::Probed { .. } | Input::GreetingOver { .. } => {}
         }
         Ok(())
     }
 
-    fn tell(&mut self, event: Event, shared: &mut Shared) {
-        let mut effects = Vec::new();
-        shared.say(|| format!("{} {event:?}", self.name));
-        self.core.handle(event, self.clock.read_ns(shared.now_ns), &mut effects);
-        self.effects.extend(effects);
+    fn tell(&mut self, input: follower::Input, shared: &mut Shared) {
+        let mut actions = Vec::new();
+        shared.say(|| format!("{} {input:?}", self.name));
+        self.core.handle(input, self.clock.read_ns(shared.now_ns), &mut actions);
+        self.effects.extend(actions);
     }
 
-    pub fn effect(&mut self, effect: Effect, shared: &mut Shared) -> Result<Turn, Failure> {
-        shared.say(|| format!("{} does {effect:?}", self.name));
-        match effect {
-            Effect::SendHeartbeat => {
-                let body = Heartbeat {
-                    position: Position(0),
-                    released: Position(0),
-                    time_ns: 0,
-                    lease_ns: 0,
-                    condition: Condition::default(),
-                }
-                .encode();
-                shared.send(self.conn, self.name, FrameKind::Heartbeat, &body);
+    fn tick(&mut self, shared: &mut Shared) {
+        let vcpu = Work { busy: !self.log.is_empty(), done: self.executed };
+        let sample = Sample { vcpu, ..Sample::default() };
+        self.tell(follower::Input::Seen(sample), shared);
+        self.tell(follower::Input::Tick, shared);
+        if self.copied_ns.take_if(|at_ns| *at_ns <= shared.now_ns).is_some() {
+            self.tell(follower::Input::Copied, shared);
+        }
+    }
+
+    pub fn effect(&mut self, action: Action, shared: &mut Shared) -> Result<Turn, Failure> {
+        shared.say(|| format!("{} does {action:?}", self.name));
+        match action {
+            Action::Send { kind, body } => self.send(kind, body, shared),
+            Action::Seed(frame) => {
+                let word =
+                    |at: usize| u64::from_le_bytes(frame.body[at..at + 8].try_into().expect("8 bytes"));
+                self.seed = Guest { position: Position(word(4)), hash: word(12) };
             }
-            Effect::SendSeedHeld { position } => {
-                shared.send(self.conn, self.name, FrameKind::SeedHeld, &position.0.to_le_bytes());
+            Action::FinishCopies => {
+                self.copied_ns = Some(shared.now_ns + shared.random.within(MS..=60 * MS));
             }
-            Effect::SendAck { received, executed, executed_bytes } => {
-                let received = shared.perhaps_nonsense(self.conn, received);
-                let body = Ack {
-                    received,
-                    executed,
-                    executed_time_ns: 0,
-                    executed_bytes,
-                    condition: Condition::default(),
-                }
-                .encode();
-                shared.send(self.conn, self.name, FrameKind::Ack, &body);
-            }
-            Effect::Replay { .. } => self.log.extend(self.arrived.drain(..)),
-            Effect::DropPeer { .. } => {
+            Action::Load => shared.later(self.name, MS..=60 * MS, Input::Loaded { conn: self.conn }),
+            Action::Execute { batch, bytes } => self.execute(batch, bytes),
+            Action::Released { through } => self.unreleased.released(through),
+            Action::DropPeer { .. } => {
                 self.reading = false;
                 shared.close(self.conn, self.name);
             }
-            Effect::Claim { generation } => shared.ask_arbiter(self.name, generation),
-            Effect::GoLive { generation, from } => return self.go_live(generation, from, shared),
-            Effect::Discard { reason } => {
+            Action::Claim { generation } => shared.ask_arbiter(self.name, generation),
+            Action::GoLive { generation, from, recovery, lease_ns, .. } => {
+                return self.go_live(generation, from, recovery, lease_ns, shared);
+            }
+            Action::Discard { reason } => {
                 shared.close(self.conn, self.name);
                 shared.oracle.gone(self.name);
                 self.explain(&reason, shared)?;
                 return Ok(Turn::Idle);
             }
+            Action::Copy(_) | Action::End => {
+                return Err(Failure::accusation(None, format!("{} does what nobody asked for", self.name)));
+            }
+            Action::Following { .. } | Action::GivenUp { .. } | Action::Explained { .. } => {}
         }
         Ok(Turn::Stay)
+    }
+
+    fn send(&mut self, kind: FrameKind, mut body: Vec<u8>, shared: &mut Shared) {
+        if let (FrameKind::Ack, Ok(ack)) = (kind, Ack::decode(&body)) {
+            let received = shared.perhaps_nonsense(self.conn, ack.received);
+            body = Ack { received, ..ack }.encode().to_vec();
+        }
+        shared.send(self.conn, self.name, kind, &body);
     }
 
     /// Property 4, and property 3 by way of the generation that begins here.
@@ -156,6 +169,8 @@ impl SecondaryIo {
         &mut self,
         generation: Generation,
         from: Position,
+        recovery: Option<Recovery>,
+        lease_ns: u64,
         shared: &mut Shared,
     ) -> Result<Turn, Failure> {
         let flaw = match &self.guest {
@@ -176,7 +191,9 @@ impl SecondaryIo {
         let guest = self.guest.take().expect("checked above");
         shared.stats.takeovers += 1;
         let repeat = self.unreleased.take();
-        let io = PrimaryIo::take_over(self.name, self.clock, generation, guest, repeat);
+        let heard_ns = recovery.map_or(0, |recovery| recovery.heard_ns);
+        let from_ns = heard_ns + protocol::fence::takeover_wait_ns(lease_ns);
+        let io = PrimaryIo::take_over(self.name, self.clock, generation, guest, repeat, from_ns, shared);
         Ok(Turn::Primary(Box::new(io)))
     }
 
@@ -196,6 +213,7 @@ impl SecondaryIo {
             | DiscardReason::ReleasedAhead { .. }
             | DiscardReason::OutOfPlace { .. }
             | DiscardReason::Failed { .. }
+            | DiscardReason::Unusable { .. }
             | DiscardReason::RanAhead { .. } => false,
         };
         if injected {
@@ -212,122 +230,105 @@ impl SecondaryIo {
         }
         let Arrival::Bytes(bytes) = arrival else {
             self.reading = false;
-            self.tell(Event::Lost(LossReason::Closed), shared);
+            self.tell(follower::Input::Lost(LossReason::Closed), shared);
             return Ok(());
         };
         assert_eq!(self.decoder.feed(&bytes), bytes.len(), "the model's frames are short");
+        self.tell(follower::Input::Bytes, shared);
         while self.reading {
             match self.decoder.next() {
                 Ok(None) => return Ok(()),
-                Ok(Some(frame)) => match &mut self.loading {
-                    Some(backlog) => {
-                        backlog.push_back(frame);
-                        self.tell(Event::Heard, shared);
-                    }
-                    None => self.frame(frame, shared)?,
-                },
-                Err(_) => self.damage(shared),
+                Ok(Some(frame)) => self.frame(frame, shared)?,
+                Err(_) => {
+                    self.damaged = true;
+                    self.reading = false;
+                    self.tell(follower::Input::Lost(LossReason::Damaged), shared);
+                }
             }
         }
         Ok(())
     }
 
-    fn damage(&mut self, shared: &mut Shared) {
-        self.damaged = true;
-        self.reading = false;
-        self.tell(Event::Lost(LossReason::Damaged), shared);
-    }
-
+    /// What comes is handed on; the oracle wants to know of the log.
     fn frame(&mut self, frame: Frame, shared: &mut Shared) -> Result<(), Failure> {
-        match frame.kind {
-            FrameKind::State => {
-                let word =
-                    |at: usize| u64::from_le_bytes(frame.body[at..at + 8].try_into().expect("8 bytes"));
-                self.seed = Guest { position: Position(word(4)), hash: word(12) };
-                self.parts += 1;
-                self.tell(Event::Heard, shared);
+        let log = (frame.kind == FrameKind::Steps).then(|| ftlog::decode_steps(&frame.body).ok()).flatten();
+        if let Some(log) = log {
+            self.log_bytes += frame.body.len() as u64;
+            if self.log_bytes > WINDOW_BYTES {
+                return Err(Failure::bound(format!("{} holds {} bytes of log", self.name, self.log_bytes)));
             }
-            FrameKind::SeedDone => {
-                self.loading = Some(VecDeque::new());
-                self.tell(Event::Heard, shared);
-                shared.later(self.name, MS..=60 * MS, Input::Loaded { conn: self.conn });
+            let (first, last) = (log.first, through(&log));
+            match self.guest {
+                Some(_) => shared.oracle.received(self.conn, first, last),
+                None => self.early.push((first, last)),
             }
-            FrameKind::Steps => self.steps(&frame.body, shared)?,
-            FrameKind::Heartbeat => {
-                let Ok(heartbeat) = Heartbeat::decode(&frame.body) else {
-                    self.damage(shared);
-                    return Ok(());
-                };
-                self.unreleased.released(heartbeat.released);
-                self.tell(Event::Heartbeat { released: heartbeat.released }, shared);
-            }
-            FrameKind::Detach => self.tell(Event::Detached, shared),
-            _ => self.damage(shared),
         }
+        self.tell(follower::Input::Frame(frame), shared);
         Ok(())
     }
 
-    fn loaded(&mut self, shared: &mut Shared) -> Result<(), Failure> {
-        let backlog = self.loading.take().unwrap_or_default();
+    fn loaded(&mut self, shared: &mut Shared) {
         if !self.reading {
-            return Ok(());
+            return;
         }
         let position = self.seed.position;
         self.guest = Some(self.seed);
         shared.oracle.seeded(self.name, self.generation, self.conn, position);
         shared.stats.seeds_held += 1;
-        self.tell(Event::SeedHeld { position }, shared);
-        for frame in backlog {
-            self.frame(frame, shared)?;
+        for (first, last) in std::mem::take(&mut self.early) {
+            shared.oracle.received(self.conn, first, last);
         }
-        Ok(())
+        self.tell(follower::Input::Loaded { position }, shared);
     }
 
-    fn steps(&mut self, body: &[u8], shared: &mut Shared) -> Result<(), Failure> {
-        let Ok(frame) = decode_steps(body) else {
-            self.damage(shared);
-            return Ok(());
-        };
-        let bytes = body.len() as u64;
-        let through = Position(frame.first.0 + frame.steps.len() as u64 - 1);
-        self.log_bytes += bytes;
-        if self.log_bytes > WINDOW_BYTES {
-            return Err(Failure::bound(format!("{} holds {} bytes of log", self.name, self.log_bytes)));
-        }
-        let last = frame.steps.len() - 1;
-        let steps = frame.steps.into_iter().enumerate();
-        self.arrived.extend(
+    fn execute(&mut self, batch: StepsFrame, bytes: u64) {
+        let last = batch.steps.len() - 1;
+        let steps = batch.steps.into_iter().enumerate();
+        self.log.extend(
             steps.map(|(index, step)| Waiting { step, batch_bytes: if index == last { bytes } else { 0 } }),
         );
-        shared.oracle.received(self.conn, frame.first, through);
-        self.tell(Event::Received { first: frame.first, through, bytes }, shared);
-        Ok(())
     }
 
     /// Executes some of the log, comparing what comes out with what the primary saw.
     fn replay(&mut self, shared: &mut Shared) {
-        let Some(mut guest) = self.guest else { return };
+        let Some(mut guest) = self.guest.filter(|_| !shared.is_frozen(self.name.host)) else { return };
         let steps = if shared.is_slow(self.name.host) { 1 } else { shared.random.within(1..=12) };
         let mut finished_bytes = 0;
         for _ in 0..steps {
+            // A machine that diverged stands, unless nobody minds.
+            if self.diverged && !sabotage::disabled(Check::Divergence) {
+                break;
+            }
             let Some(waiting) = self.log.pop_front() else { break };
             guest.step(waiting.step.time_ns);
             if shared.diverges(self.name.host) {
                 guest.hash ^= 1 << 40;
             }
-            finished_bytes += waiting.batch_bytes;
             if guest.digest() != waiting.step.digest && !self.diverged {
                 self.diverged = true;
-                self.tell(Event::Diverged { position: guest.position }, shared);
+                let registers = [0; ftlog::REGISTER_COUNT];
+                let diverged = Diverged::new(guest.position, "the model diverges", registers);
+                self.tell(follower::Input::Diverged(Box::new(diverged)), shared);
+                if !sabotage::disabled(Check::Divergence) {
+                    break;
+                }
             }
+            finished_bytes += waiting.batch_bytes;
             if let Some(output) = guest.output() {
                 self.unreleased.push(output.position, OUTPUT_BYTES, output);
             }
         }
         self.log_bytes -= finished_bytes;
+        self.executed += finished_bytes;
         if self.guest != Some(guest) {
             self.guest = Some(guest);
-            self.tell(Event::Executed { through: guest.position, bytes: finished_bytes }, shared);
+            let executed =
+                follower::Input::Executed { through: guest.position, bytes: finished_bytes, time_ns: 0 };
+            self.tell(executed, shared);
         }
     }
+}
+
+fn through(log: &StepsFrame) -> Position {
+    Position(log.first.0 + log.steps.len() as u64 - 1)
 }

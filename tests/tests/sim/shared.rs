@@ -41,7 +41,7 @@ impl Failure {
         Self { kind, text, at_ns: 0, safety }
     }
 
-    /// One of the four safety properties does not hold.
+    /// One of the safety properties does not hold.
     pub fn safety(property: u32, text: String) -> Self {
         Self::new(format!("safety property {property}"), text, true)
     }
@@ -107,6 +107,8 @@ stats!(
     takeovers,
     detaches,
     halts,
+    handovers,
+    writes,
     lost_claims,
     divergences,
     stops,
@@ -126,6 +128,10 @@ pub struct Shared {
     /// The process on each host, unless it is down.
     pub up: Vec<Option<Name>>,
     pub slow_until_ns: Vec<u64>,
+    /// The guest on this host waits for input; its network is not there.
+    pub idle_until_ns: Vec<u64>,
+    pub frozen_until_ns: Vec<u64>,
+    pub cut_off_until_ns: Vec<u64>,
     /// The next frame from this host goes wrong.
     pub break_frame: Vec<bool>,
     /// The next step replayed on this host goes wrong.
@@ -150,6 +156,9 @@ impl Shared {
             stats: Stats::default(),
             up: vec![None; hosts],
             slow_until_ns: vec![0; hosts],
+            idle_until_ns: vec![0; hosts],
+            frozen_until_ns: vec![0; hosts],
+            cut_off_until_ns: vec![0; hosts],
             break_frame: vec![false; hosts],
             diverge: vec![false; hosts],
             nonsense: BTreeSet::new(),
@@ -195,6 +204,28 @@ impl Shared {
 
     pub fn is_slow(&self, host: usize) -> bool {
         self.now_ns < self.slow_until_ns[host]
+    }
+
+    pub fn is_idle(&self, host: usize) -> bool {
+        self.now_ns < self.idle_until_ns[host]
+    }
+
+    pub fn is_frozen(&self, host: usize) -> bool {
+        self.now_ns < self.frozen_until_ns[host]
+    }
+
+    pub fn is_cut_off(&self, host: usize) -> bool {
+        self.now_ns < self.cut_off_until_ns[host]
+    }
+
+    /// What the arbiter shows, after a while.
+    pub fn look(&mut self, name: Name) {
+        if self.faulty(self.profile.arbiter_hangs) {
+            return;
+        }
+        if let Some((generation, holder)) = self.arbiter.latest() {
+            self.later(name, 0..=30 * MS, Input::Shown { generation, holder });
+        }
     }
 
     pub fn diverges(&mut self, host: usize) -> bool {
@@ -269,6 +300,9 @@ impl Shared {
     pub fn decide(&mut self, name: Name, generation: Generation) {
         let outcome = self.arbiter.claim(generation, name, self.now_ns, &mut self.random);
         self.say(|| format!("the arbiter about {name} and generation {generation}: {outcome}"));
+        if self.faulty(self.profile.arbiter_hangs) {
+            return self.say(|| "… which is never heard".to_owned());
+        }
         self.later(name, 0..=5 * MS, Input::Answer { generation, outcome });
     }
 

@@ -4,8 +4,10 @@ use std::collections::VecDeque;
 
 use ftlog::{FrameDecoder, FrameKind};
 use protocol::arbiter::ClaimOutcome;
+use protocol::primary::controller::Command;
 use protocol::{primary, secondary};
 
+use crate::commands;
 use crate::faults::{Fault, MS, Profile};
 use crate::host::{Clock, Host, Input, Name, Role, TICK_NS, Turn};
 use crate::network::Arrival;
@@ -15,7 +17,7 @@ use crate::shared::{Action, Failure, Shared, Stats};
 
 const HOSTS: usize = 3;
 /// Once faults have ended, everything must be well within this time.
-const RECOVERY_NS: u64 = 6_000 * MS;
+const RECOVERY_NS: u64 = 20_000 * MS;
 
 pub struct World {
     hosts: Vec<Host>,
@@ -47,7 +49,7 @@ impl World {
             self.start(host);
         }
         let first = &mut self.hosts[0];
-        first.role = Role::Primary(Box::new(PrimaryIo::create(first.name, first.clock)));
+        first.role = Role::Primary(Box::new(PrimaryIo::create(first.name, first.clock, &self.shared)));
         self.run_effects(0).map_err(|failure| failure.at(0))?;
         self.shared.schedule(self.shared.profile.every_ns, Action::Fault);
         self.shared.schedule(self.shared.profile.quiet_ns, Action::Settled);
@@ -266,6 +268,7 @@ impl World {
             return Ok(());
         }
         let Some((primary, secondary)) = self.protected_pair() else {
+            self.protect_again();
             let since_ns = *self.recovering_since_ns.get_or_insert(now_ns);
             if now_ns - since_ns > RECOVERY_NS {
                 return Err(Failure::liveness(format!("not protected again: {}", self.describe())));
@@ -296,14 +299,22 @@ impl World {
                 self.shared.arbiter.take_down(end_ns);
                 self.crash(host);
             }
-            Fault::Detach => {
+            Fault::Command => {
                 let primaries = self.hosts.iter().filter(|host| matches!(host.role, Role::Primary(_)));
                 let names = primaries.map(|host| host.name).collect::<Vec<_>>();
                 for name in names {
-                    self.shared.later(name, 0..=0, Input::Detach);
+                    let command = commands::any(&mut self.shared.random);
+                    self.shared.later(name, 0..=0, Input::Command(command));
                 }
             }
             Fault::SlowReplay => self.shared.slow_until_ns[host] = end_ns,
+            Fault::Idle => self.shared.idle_until_ns[host] = end_ns,
+            Fault::Freeze => {
+                let until_ns = self.shared.now_ns + self.shared.random.within(100 * MS..=5000 * MS);
+                self.shared.frozen_until_ns[host] = until_ns;
+                return until_ns;
+            }
+            Fault::CutOff => self.shared.cut_off_until_ns[host] = end_ns,
             Fault::Frame => self.shared.break_frame[host] = true,
             Fault::Divergence => self.shared.diverge[host] = true,
             Fault::Crash | Fault::Pause | Fault::CrashWithoutArbiter => {}
@@ -323,6 +334,17 @@ impl World {
             }
             if kind != 1 {
                 self.shared.network.block(other, host, end_ns);
+            }
+        }
+    }
+
+    /// The operator does not leave the VM as it was after a turn-off.
+    fn protect_again(&mut self) {
+        for host in &self.hosts {
+            let Role::Primary(io) = &host.role else { continue };
+            if io.core.peer().is_none() {
+                let command = Command::Protect { to: "anybody".to_owned() };
+                self.shared.later(host.name, 0..=0, Input::Command(command));
             }
         }
     }
@@ -357,6 +379,7 @@ impl World {
             return Ok(true);
         }
         if quiet_ns <= RECOVERY_NS {
+            self.protect_again();
             self.shared.schedule(now_ns + 100 * MS, Action::Settled);
             return Ok(false);
         }

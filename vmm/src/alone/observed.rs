@@ -64,6 +64,10 @@ impl<W: Witness> Witness for Observed<'_, W> {
         self.witness.sync_point(position, step, outputs)
     }
 
+    fn interrupted(&mut self) -> anyhow::Result<()> {
+        self.witness.interrupted()
+    }
+
     fn between(&mut self, machine: &mut Machine) -> anyhow::Result<()> {
         if machine.time_ns() >= self.next_ns {
             self.next_ns = machine.time_ns() + REPORT_NS;

@@ -88,13 +88,18 @@ impl Directory {
 
 impl Place {
     /// What a file holds, if there is one.
+    ///
+    /// A host that mounts the directory by NFS remembers for up to a minute that a name was not there, also when another
+    /// host has made a file of that name since. To open the directory makes it ask the server whether the directory has
+    /// changed (close-to-open consistency), and forget such names if it has. So what is not there is looked for again
+    /// through the directory opened anew: a generation that another has won must not look free.
     pub fn read(&self, name: &str) -> Result<Option<String>, ArbiterError> {
-        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
-        let file = match openat(&self.file, name, flags, Mode::empty()) {
-            Ok(file) => File::from(file),
-            Err(rustix::io::Errno::NOENT) => return Ok(None),
-            Err(error) => return Err(self.failed("read", name, error.into())),
+        let failed = |error: rustix::io::Errno| self.failed("read", name, error.into());
+        let found = match open_in(&self.file, name).map_err(failed)? {
+            None => open_in(&self.anew().map_err(failed)?, name).map_err(failed)?,
+            found => found,
         };
+        let Some(file) = found else { return Ok(None) };
         let mut bytes = Vec::new();
         let read = file.take(MAX_FILE + 1).read_to_end(&mut bytes);
         read.map_err(|source| self.failed("read", name, source))?;
@@ -132,7 +137,13 @@ impl Place {
         self.path.join(name)
     }
 
-    /// The names of all files, temporary ones left out.
+    /// The directory itself, opened anew.
+    fn anew(&self) -> rustix::io::Result<File> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        Ok(openat(&self.file, ".", flags, Mode::empty())?.into())
+    }
+
+    /// The names of all files, temporary ones left out. Read through the directory opened anew, see [`Place::read`].
     pub fn names(&self) -> Result<Vec<String>, ArbiterError> {
         let failed = |source: io::Error| self.failed("list", ".", source);
         let directory = Dir::read_from(&self.file).map_err(|error| failed(error.into()))?;
@@ -202,6 +213,16 @@ impl Place {
 
     fn failed(&self, action: &'static str, name: &str, source: io::Error) -> ArbiterError {
         ArbiterError::Io { action, path: self.path.join(name), source }
+    }
+}
+
+/// Opens a file for reading, if it is there.
+fn open_in(directory: &File, name: &str) -> rustix::io::Result<Option<File>> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    match openat(directory, name, flags, Mode::empty()) {
+        Ok(file) => Ok(Some(file.into())),
+        Err(rustix::io::Errno::NOENT) => Ok(None),
+        Err(error) => Err(error),
     }
 }
 

@@ -15,9 +15,11 @@
 
 mod directory;
 mod entry;
+mod error;
 mod file;
 mod holder;
 
 pub use entry::{Ended, Entry, Latest, time};
-pub use file::{ArbiterError, Claim, FileArbiter};
+pub use error::ArbiterError;
+pub use file::{Claim, FileArbiter};
 pub use holder::{Holder, Whereabouts};

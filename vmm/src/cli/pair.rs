@@ -6,8 +6,8 @@ use anyhow::{Context, bail};
 use clap::Args;
 use ftlog::VmId;
 use machine::kvm::Host;
-use protocol::Config;
-use replay::{Ended, StopSwitch};
+use protocol::{Config, primary::controller};
+use replay::{Ended, StopSwitch, trace};
 
 use super::{
     exit, start,
@@ -21,7 +21,8 @@ use crate::{
     identity::{self, VmIdentity},
     ingress::Inbox,
     link::{
-        primary::{self, Means, OnNetLoss, Origin, Site},
+        Site,
+        primary::{self, Means, Origin},
         secondary::{self, Listener, Served},
     },
     shutdown,
@@ -42,13 +43,32 @@ pub struct FtOptions {
     /// How far the secondary may fall behind before the primary is slowed, in ms; at twice this it is stopped
     #[arg(long, value_name = "MS", default_value_t = 1000, value_parser = clap::value_parser!(u64).range(10..=3_600_000))]
     max_lag: u64,
-    /// What a protected side does whose TAP device is gone, besides looking for it: keep runs the VM on; handover
-    /// stops this side after 2 s, so that its secondary takes over. Whether the VM can be reached there, nobody checks
+    /// What a protected side does whose guest can reach nobody from here, its TAP device or a disk being in trouble for
+    /// 2 s: handover stops this side, so that its secondary takes over, if nothing ails that; keep runs the VM on
     #[arg(long, value_name = "WHAT", value_enum, default_value_t)]
-    on_net_loss: OnNetLoss,
+    on_trouble: OnTrouble,
     /// Unix socket at which status and commands are answered
     #[arg(long, value_name = "SOCKET")]
     control: Option<PathBuf>,
+}
+
+/// See [`controller::OnTrouble`].
+#[derive(Clone, Copy, Debug, Default, clap::ValueEnum)]
+enum OnTrouble {
+    /// Stop here, and have the secondary take over.
+    #[default]
+    Handover,
+    /// Run on.
+    Keep,
+}
+
+impl From<OnTrouble> for controller::OnTrouble {
+    fn from(chosen: OnTrouble) -> Self {
+        match chosen {
+            OnTrouble::Handover => Self::Handover,
+            OnTrouble::Keep => Self::Keep,
+        }
+    }
 }
 
 impl FtOptions {
@@ -74,7 +94,7 @@ impl FtOptions {
             board,
             inbox,
             outlets,
-            on_net_loss: self.on_net_loss,
+            on_trouble: self.on_trouble.into(),
             stop,
         })
     }
@@ -86,6 +106,7 @@ impl FtOptions {
 
 /// Before anything else that the process does, and so with the lowest descriptors.
 fn withstand_surroundings() -> anyhow::Result<()> {
+    trace::begin().context("cannot write the trace that FTVMM_TRACE asks for")?;
     shutdown::survive_surroundings();
     reserve::hold()
         .context("a takeover needs more threads or descriptors than there are (ulimit -u, ulimit -n)")

@@ -12,7 +12,7 @@ use crate::{
     arbiter::Latest,
     host::clock::wall_ns,
     identity::{Decision, Known, Peer, Permission, VmIdentity, decide},
-    link::{handshake::ask_who_has_it, primary::Site},
+    link::{Site, handshake::ask_who_has_it},
 };
 
 /// How often the peer is asked again.

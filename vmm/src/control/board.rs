@@ -2,8 +2,8 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{Notice, Pending, Status, trouble};
-use crate::host::clock::wall_ns;
+use super::{Notice, Pending, Status, Trouble};
+use crate::{host::clock::wall_ns, logging};
 
 const MAX_NOTICES: usize = 64;
 
@@ -25,7 +25,7 @@ impl Board {
     /// The status now.
     pub fn snapshot(&self) -> Status {
         let mut status = self.status().clone();
-        status.troubles.extend(trouble::of_the_log());
+        status.troubles.extend(trouble_of_the_log());
         status
     }
 
@@ -64,4 +64,9 @@ impl Board {
     fn status(&self) -> MutexGuard<'_, Status> {
         self.status.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The log's own trouble, which no line of it can tell of.
+fn trouble_of_the_log() -> Option<Trouble> {
+    logging::trouble().map(|(since_ms, text)| Trouble { what: "log".into(), text, since_ms })
 }

@@ -4,6 +4,7 @@ mod address;
 mod board;
 mod client;
 mod net;
+mod reports;
 mod request;
 mod server;
 mod session;
@@ -13,10 +14,7 @@ mod trouble;
 pub use address::{listen_address, peer_address};
 pub use board::Board;
 pub use client::request;
-pub use net::NetReport;
+pub use reports::{BaseReport, ConsoleReport, DiskReport, NetReport, ResyncReport};
 pub use request::{Pending, Request};
 pub use server::Server;
-pub use status::{
-    BaseReport, CommitDelay, ConsoleReport, DiskReport, Notice, ResyncReport, Role, State, Status, Takeover,
-};
-pub use trouble::Trouble;
+pub use status::{CommitDelay, Notice, Role, State, Status, Takeover, Trouble};

@@ -2,26 +2,12 @@
 
 use devices::{FIRST_DISK_SLOT, NET_SLOT, NetDrops, RNG_SLOT, Violation};
 use machine::Counts;
-use serde::{Deserialize, Serialize};
 
-use super::Board;
+use super::{Board, NetReport};
 use crate::host::tap::Tap;
 
 /// What does not work when a device waits for its reset.
 const DEVICES: &str = "devices";
-
-/// The network card on the side that runs the VM.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct NetReport {
-    /// The TAP device.
-    pub tap: String,
-    /// The TAP device is there.
-    pub attached: bool,
-    /// Frames that the guest's card dropped since power-on, by reason.
-    pub drops: NetDrops,
-    /// Frames of the guest that this host did not take, since this process has had the TAP device.
-    pub untaken: u64,
-}
 
 impl Board {
     /// Writes how the machine's devices do, whose frames go to `tap`. What begins to go wrong is told as an event too.

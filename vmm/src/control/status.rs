@@ -3,7 +3,7 @@
 use machine::{EventCounts, ExitCounts};
 use serde::{Deserialize, Serialize};
 
-use super::{NetReport, Trouble};
+use super::{ConsoleReport, DiskReport, NetReport};
 
 /// Which part a process plays.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -86,55 +86,15 @@ pub struct Notice {
     pub text: String,
 }
 
-/// The console on this side.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ConsoleReport {
-    /// Where it is, as `--console` takes it, with the whole path.
-    pub target: String,
-    /// What the guest said and this side could not pass on in time, bytes.
-    pub dropped_bytes: u64,
-}
-
-/// A disk on this side.
+/// Something that does not work now.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DiskReport {
-    /// Its file here.
-    pub path: String,
-    /// Where its data are: replicated, shared.
-    pub mode: String,
-    /// The guest cannot write it.
-    pub readonly: bool,
-    /// Its size in bytes.
-    pub bytes: u64,
-    /// Requests that the guest waits for.
-    pub in_flight: u64,
-    /// Requests that failed here.
-    pub errors: u64,
-    /// While the copies of a replicated disk are made equal.
-    pub resync: Option<ResyncReport>,
-    /// Since when it is known what was written to the copy: a secondary that was equal to it then, or since, is made
-    /// equal again by comparing that alone.
-    pub base: Option<BaseReport>,
-}
-
-/// A position of the VM.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct BaseReport {
-    /// The generation.
-    pub generation: u64,
-    /// The position in it.
-    pub position: u64,
-}
-
-/// How far the copies of a disk are made equal.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ResyncReport {
-    /// Compared so far, bytes.
-    pub compared_bytes: u64,
-    /// To be compared, bytes; 0 until that is known. What both copies have not changed since they were equal is not.
-    pub total_bytes: u64,
-    /// Sent (primary) or written (secondary), bytes.
-    pub moved_bytes: u64,
+pub struct Trouble {
+    /// What: one of a few words, such as "console".
+    pub what: String,
+    /// How it shows.
+    pub text: String,
+    /// Since when, Unix time in ms.
+    pub since_ms: u64,
 }
 
 /// The answer to `status`.
@@ -154,6 +114,8 @@ pub struct Status {
     pub position: u64,
     /// Virtual time there, ms.
     pub guest_time_ms: f64,
+    /// For how long the guest has run without coming to a sync point, ms; 0 where it waits for input.
+    pub guest_silent_ms: f64,
     /// The peer, where one is set or connected.
     pub peer: Option<String>,
     /// Age of the oldest record that is not executed on the secondary.

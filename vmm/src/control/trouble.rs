@@ -1,20 +1,7 @@
 //! What does not work now although it should: seen in `status` for as long as it lasts.
 
-use serde::{Deserialize, Serialize};
-
-use super::Board;
-use crate::{host::clock::wall_ns, logging};
-
-/// Something that does not work now.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Trouble {
-    /// What: one of a few words, such as "console".
-    pub what: String,
-    /// How it shows.
-    pub text: String,
-    /// Since when, Unix time in ms.
-    pub since_ms: u64,
-}
+use super::{Board, Trouble};
+use crate::host::clock::wall_ns;
 
 impl Board {
     /// `what` does not work, and this is how it shows. Told as an event when it begins.
@@ -48,11 +35,6 @@ impl Board {
             self.notice(format!("{what}: works again"));
         }
     }
-}
-
-/// The log's own trouble, which no line of it can tell of.
-pub fn of_the_log() -> Option<Trouble> {
-    logging::trouble().map(|(since_ms, text)| Trouble { what: "log".into(), text, since_ms })
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 //! Its parts serve the integration tests as well: [`net`] makes the network, [`pair`] the processes, [`client`] the
 //! load.
 
-use std::{fs, io::ErrorKind, os::unix::fs::DirBuilderExt, path::PathBuf, time::Duration};
+use std::{fs, io::ErrorKind, os::unix::fs::DirBuilderExt, path::PathBuf};
 
 use anyhow::{Context, bail};
 
@@ -18,18 +18,10 @@ pub mod verdict;
 pub mod wait;
 
 pub use narrate::Narrator;
+pub use story::Plan;
 
 use story::Story;
 use verdict::Verdict;
-
-/// What to show.
-#[derive(Debug, Clone, Copy)]
-pub struct Plan {
-    /// How long the clients count altogether, between the blows.
-    pub counting: Duration,
-    /// Leave the secondary out.
-    pub without_secondary: bool,
-}
 
 /// Tells the story on a network of its own; the calling thread stays in that network.
 ///

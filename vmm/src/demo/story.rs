@@ -11,7 +11,7 @@ use anyhow::{Context, bail};
 use rustix::process::Signal;
 
 use super::{
-    Narrator, Plan,
+    Narrator,
     client::{self, Load, LoadPlan, Mix},
     net::{self, GUEST},
     pair::{Member, Place, Setup},
@@ -26,6 +26,15 @@ const HOPE: Duration = Duration::from_secs(3);
 const PROGRESS: Duration = Duration::from_millis(100);
 /// Where nobody listens, for the demonstration of that.
 const NOBODY: &str = "127.0.0.1:9";
+
+/// What to show.
+#[derive(Debug, Clone, Copy)]
+pub struct Plan {
+    /// How long the clients count altogether, between the blows.
+    pub counting: Duration,
+    /// Leave the secondary out.
+    pub without_secondary: bool,
+}
 
 /// The stage.
 pub(super) struct Story<'a> {

@@ -24,6 +24,8 @@ struct State {
     live: bool,
     /// Requests on their way to an engine or in it, by virtio slot.
     pending: [usize; SLOTS],
+    /// Requests that were answered, by virtio slot.
+    answered: [u64; SLOTS],
     /// Requests of a VM that is replayed, and what became of them here.
     copies: HashMap<(u8, u64), Option<DiskStatus>>,
     held: Held,
@@ -44,13 +46,20 @@ impl State {
     fn less(&mut self, slot: u8) {
         let pending = self.pending(slot);
         *pending = pending.saturating_sub(1);
+        self.answered[usize::from(slot) % SLOTS] += 1;
     }
 }
 
 impl Answers {
     /// Answers of a VM that runs on this side (`live`), or that is replayed.
     pub fn new(inbox: Arc<Inbox>, live: bool) -> Self {
-        let state = State { live, pending: [0; SLOTS], copies: HashMap::new(), held: Held::default() };
+        let state = State {
+            live,
+            pending: [0; SLOTS],
+            answered: [0; SLOTS],
+            copies: HashMap::new(),
+            held: Held::default(),
+        };
         Self { inbox, state: Mutex::new(state), changed: Condvar::new() }
     }
 
@@ -133,6 +142,11 @@ impl Answers {
     /// How many requests of a disk are on their way.
     pub fn pending(&self, slot: u8) -> usize {
         *self.lock().pending(slot)
+    }
+
+    /// And how many were answered so far.
+    pub fn answered(&self, slot: u8) -> u64 {
+        self.lock().answered[usize::from(slot) % SLOTS]
     }
 
     /// Waits until this side's copy has done what the log has an answer for; `None` when it was not asked to, or the

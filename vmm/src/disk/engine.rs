@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     host::{
-        clock::monotonic_ns,
+        clock::boot_ns,
         reserve::{self, Handle},
     },
     link::mailbox::{Letters, Mailbox, mailbox},
@@ -169,7 +169,7 @@ impl Worker {
                 self.surroundings.intents.close();
                 return Ok(());
             }
-            let patience = self.wake_ns.map(|ns| Duration::from_nanos(ns.saturating_sub(monotonic_ns())));
+            let patience = self.wake_ns.map(|ns| Duration::from_nanos(ns.saturating_sub(boot_ns())));
             self.ring.wait(patience)?;
             self.take_returned();
         }
@@ -246,7 +246,7 @@ impl Worker {
 
     fn verdict(&self, job: &Job) -> Verdict {
         if self.mode == DiskMode::Shared && job.changes {
-            self.surroundings.fence.verdict(monotonic_ns())
+            self.surroundings.fence.verdict(boot_ns())
         } else {
             Verdict::Yes
         }

@@ -24,8 +24,17 @@ use std::{
 
 use ftlog::{DiskMode, DiskShape};
 
-use super::{DiskError, Use};
+use super::DiskError;
 use crate::host::reserve;
+
+/// What the file of a disk is opened for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Use {
+    /// By a VM on this host alone.
+    Alone,
+    /// By one side of a pair.
+    Pair,
+}
 
 /// How long a file may be in use before that is an error: the kernel takes the io_uring of a process that was killed
 /// apart in the background, and the file is locked until it has.

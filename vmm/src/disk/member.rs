@@ -16,9 +16,9 @@ use ftlog::{DiskId, DiskLine, DiskMode, DiskShape, Generation};
 use protocol::fence::Fence;
 
 use super::{
-    Answers, Backing, Blocks, Changes, DiskError, Engine, Making, Progress, Use, changes_disk, device,
+    Answers, Backing, Blocks, Changes, DiskCopy, DiskError, Engine, Making, Progress, SECTOR, Use,
+    changes_disk, device,
     engine::{Equipment, Surroundings},
-    file::SECTOR,
     intents::Intents,
     lock,
     stamp::{Mark, Place, Stamp, may_boot},
@@ -44,22 +44,6 @@ pub struct Disk {
     progress: Arc<Progress>,
     /// Requests of the guest whose answers it has not had.
     unanswered: AtomicUsize,
-}
-
-/// This side's copy of a replicated disk.
-pub struct DiskCopy {
-    /// Which disk, in the order of the shape.
-    pub disk: u8,
-    /// The guest cannot write it, and so nobody does.
-    pub readonly: bool,
-    /// What it holds.
-    pub blocks: Blocks,
-    /// Blocks that were written since the marks were last taken.
-    pub changes: Arc<Changes>,
-    /// What may differ from another copy that was equal to it once.
-    pub intents: Arc<Intents>,
-    /// For `status`.
-    pub progress: Arc<Progress>,
 }
 
 impl Disk {
@@ -249,6 +233,11 @@ impl Disk {
         if self.shape.readonly { Ok(()) } else { Ok(rustix::fs::fdatasync(&self.file)?) }
     }
 
+    /// Requests that failed.
+    pub fn errors(&self) -> u64 {
+        self.surroundings.errors.load(Ordering::Acquire)
+    }
+
     /// What `status` tells.
     pub fn report(&self) -> DiskReport {
         DiskReport {
@@ -257,7 +246,7 @@ impl Disk {
             readonly: self.shape.readonly,
             bytes: self.shape.sectors * SECTOR,
             in_flight: self.unanswered.load(Ordering::Acquire) as u64,
-            errors: self.surroundings.errors.load(Ordering::Acquire),
+            errors: self.errors(),
             resync: self.progress.report(self.shape.sectors * SECTOR),
             base: self
                 .surroundings

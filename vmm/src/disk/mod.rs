@@ -27,8 +27,10 @@ mod answers;
 mod bases;
 mod blocks;
 mod changes;
+mod copy;
 mod device;
 mod engine;
+mod error;
 mod file;
 mod held;
 mod intents;
@@ -43,24 +45,31 @@ mod ring;
 mod set;
 pub mod stamp;
 mod undo;
+mod vitals;
 
 pub use answers::Answers;
 pub use blocks::Blocks;
 pub use changes::Changes;
+pub use copy::DiskCopy;
 pub use engine::Engine;
-pub use file::{Backing, DiskError, Use};
+pub use error::DiskError;
+pub use file::Backing;
 pub use intents::{BaseId, Intents, Regions};
+pub use lock::Use;
 pub use making::{Making, restore};
-pub use member::DiskCopy;
 pub use option::DiskOption;
 pub use progress::Progress;
 pub use ring::probe;
 pub use set::Disks;
+pub use vitals::Vitals;
 
 use devices::{DiskConfig, DiskOperation};
 use ftlog::DiskShape;
 
 const _: () = assert!(devices::MAX_DISKS == ftlog::MAX_DISKS);
+
+/// Bytes in a sector.
+pub const SECTOR: u64 = 512;
 
 /// The disks as the devices know them. The serial numbers say which disk is which, the same on both sides.
 pub fn configs(shapes: &[DiskShape]) -> Vec<DiskConfig> {

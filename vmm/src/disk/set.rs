@@ -11,7 +11,7 @@ use protocol::fence::Fence;
 use replay::StopSwitch;
 
 use super::{
-    Answers, Backing, DiskCopy, DiskError, DiskOption, Engine, Making, Use,
+    Answers, Backing, DiskCopy, DiskError, DiskOption, Engine, Making, Use, Vitals,
     bases::Bases,
     device,
     member::Disk,
@@ -147,27 +147,29 @@ impl Disks {
         self.at(request.slot).is_some_and(|disk| disk.is_changed_by(request, DiskMode::Shared))
     }
 
-    /// Carries a request of the replayed guest out on this side's copy, if there is one.
-    pub fn copy(&self, request: DiskRequest) {
+    /// Carries a request of the replayed guest out on this side's copy, if there is one; not once `stop` is thrown, and
+    /// nothing that comes later may be carried out then.
+    pub fn copy(&self, request: DiskRequest, stop: &StopSwitch) {
         let copied =
             self.at(request.slot).is_some_and(|disk| disk.is_changed_by(&request, DiskMode::Replicated));
         if copied {
             self.bases.want();
         }
-        if copied && self.answers.hold_in_time(&request, MAX_UNANSWERED, &self.stop) {
+        if copied && self.answers.hold_in_time(&request, MAX_UNANSWERED, stop) {
             self.answers.expect_copy(request.slot, request.id);
             self.perform(request);
         }
     }
 
-    /// Waits for this side's copy to have done whatever `events`, which come next in the log, have answers for.
+    /// Waits for this side's copy to have done whatever `events`, which come next in the log, have answers for, or for
+    /// `stop`.
     ///
     /// # Errors
     /// It could not do what the primary's could.
-    pub fn await_copies(&self, events: &[Event]) -> Result<(), CopyBroken> {
+    pub fn await_copies(&self, events: &[Event], stop: &StopSwitch) -> Result<(), CopyBroken> {
         for event in events {
             let Event::DiskDone { slot, id, status, .. } = event else { continue };
-            let ours = self.answers.wait_copy(*slot, *id, &self.stop);
+            let ours = self.answers.wait_copy(*slot, *id, stop);
             // What a request leaves that failed there is not defined, and it may have left the same here.
             let Some(ours) = ours.filter(|ours| *status == DiskStatus::Ok as u8 && *ours != DiskStatus::Ok)
             else {
@@ -193,6 +195,16 @@ impl Disks {
         self.slots().all(|slot| self.answers.pending(slot) == 0)
     }
 
+    /// How each disk does.
+    pub fn vitals(&self) -> Vec<Vitals> {
+        let vitals = |(slot, disk): (u8, &Disk)| Vitals {
+            pending: self.answers.pending(slot),
+            answered: self.answers.answered(slot),
+            errors: disk.errors(),
+        };
+        self.slots().zip(&self.disks).map(vitals).collect()
+    }
+
     fn slots(&self) -> impl Iterator<Item = u8> {
         (FIRST_DISK_SLOT..).take(self.disks.len())
     }
@@ -203,7 +215,7 @@ impl Disks {
         self.answers.set_live(false);
     }
 
-    /// This side is the VM from now on, which writes shared disks from `from_ns` on (of the host's monotonic clock):
+    /// This side is the VM from now on, which writes shared disks from `from_ns` on (of the host's clock):
     /// what its copies were given is done, and answers go to the guest.
     pub fn go_live(&self, from_ns: u64) {
         self.wait_idle();

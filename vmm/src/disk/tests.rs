@@ -14,7 +14,7 @@ use super::{
     stamp::{Mark, StampState},
     *,
 };
-use crate::{demo::random::Random, host::clock::monotonic_ns, ingress::Inbox};
+use crate::{demo::random::Random, host::clock::boot_ns, ingress::Inbox};
 
 const SLOT: u8 = FIRST_DISK_SLOT;
 const SECTORS: u64 = 2048;
@@ -234,7 +234,7 @@ fn writes_to_a_shared_disk_wait_for_the_secondary_and_reads_do_not() {
         std::thread::yield_now();
     }
     assert_eq!(bench.content()[0], 0);
-    bench.disks.fence().extend(monotonic_ns() + HOUR_NS);
+    bench.disks.fence().extend(boot_ns() + HOUR_NS);
     bench.disks.look_at_fence();
     let mut done = Vec::new();
     while done.len() < 2 {
@@ -259,13 +259,13 @@ fn a_side_that_is_not_the_vm_any_more_writes_nothing() {
 #[test]
 fn a_new_live_side_waits_with_its_first_write() {
     let mut bench = Bench::new(DiskMode::Shared, false);
-    let from_ns = monotonic_ns() + 100_000_000;
+    let from_ns = boot_ns() + 100_000_000;
     bench.disks.go_live(from_ns);
     let write = bench.write(0, 7);
     let read = bench.ask(DiskOperation::Read { offset: 512, len: 512 });
     assert_eq!(bench.answer().0, read);
     assert_eq!(bench.answer().0, write);
-    assert!(monotonic_ns() >= from_ns);
+    assert!(boot_ns() >= from_ns);
 }
 
 #[test]
@@ -276,11 +276,14 @@ fn a_copy_is_awaited_and_must_do_what_the_primary_did() {
     let write = bench.request(DiskOperation::Write { offset: 512, data: vec![9; 512] });
     let read = bench.request(DiskOperation::Read { offset: 512, len: 512 });
     let (id, other) = (write.id, read.id);
-    bench.disks.copy(write);
-    bench.disks.copy(read);
+    bench.disks.copy(write, &StopSwitch::default());
+    bench.disks.copy(read, &StopSwitch::default());
     bench
         .disks
-        .await_copies(&[done(id, DiskStatus::Ok), done(other, DiskStatus::Ok), done(77, DiskStatus::Ok)])
+        .await_copies(
+            &[done(id, DiskStatus::Ok), done(other, DiskStatus::Ok), done(77, DiskStatus::Ok)],
+            &StopSwitch::default(),
+        )
         .unwrap();
     assert_eq!(bench.content()[512], 9);
 
@@ -288,13 +291,17 @@ fn a_copy_is_awaited_and_must_do_what_the_primary_did() {
         let data = vec![9; 512];
         let request = bench.request(DiskOperation::Write { offset: SECTORS * 512, data });
         let id = request.id;
-        bench.disks.copy(request);
+        bench.disks.copy(request, &StopSwitch::default());
         id
     };
     let failed_on_both = beyond(&mut bench);
-    bench.disks.await_copies(&[done(failed_on_both, DiskStatus::IoError)]).unwrap();
+    bench.disks.await_copies(&[done(failed_on_both, DiskStatus::IoError)], &StopSwitch::default()).unwrap();
     let failed_here = beyond(&mut bench);
-    let error = bench.disks.await_copies(&[done(failed_here, DiskStatus::Ok)]).unwrap_err().to_string();
+    let error = bench
+        .disks
+        .await_copies(&[done(failed_here, DiskStatus::Ok)], &StopSwitch::default())
+        .unwrap_err()
+        .to_string();
     assert!(error.contains("disk 0") && error.contains(&bench.file.path().display().to_string()), "{error}");
     assert_eq!(bench.content().len() as u64, SECTORS * 512, "a file does not grow");
     let mut events = Vec::new();
@@ -306,7 +313,7 @@ fn a_copy_is_awaited_and_must_do_what_the_primary_did() {
 fn a_secondary_writes_no_shared_disk() {
     let mut bench = Bench::new(DiskMode::Shared, false);
     let write = bench.request(DiskOperation::Write { offset: 0, data: vec![9; 512] });
-    bench.disks.copy(write);
+    bench.disks.copy(write, &StopSwitch::default());
     assert!(bench.disks.is_idle());
     assert_eq!(bench.content()[0], 0);
 }

@@ -2,7 +2,14 @@
 
 use rustix::time::{ClockId, clock_gettime};
 
-/// This host's monotonic clock, ns.
+/// Time since this host was started, ns, with the time in which it was suspended: what a lease is measured in, as the other
+/// side's clock goes on meanwhile. A host that its own hypervisor has stopped does not know of it by any clock.
+pub fn boot_ns() -> u64 {
+    let now = clock_gettime(ClockId::Boottime);
+    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
+}
+
+/// The same without the time in which it was suspended, in which no guest runs.
 pub fn monotonic_ns() -> u64 {
     let now = clock_gettime(ClockId::Monotonic);
     now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64

@@ -2,6 +2,7 @@
 
 pub mod announce;
 pub mod bell;
+pub mod checkup;
 pub mod clock;
 pub mod console;
 pub mod door;

@@ -7,6 +7,10 @@ use std::sync::{
 
 use rustix::thread::gettid;
 
+/// CPU time counts in such pieces, ns: what a thread uses that waits, and looks now and then whether it still has to, is
+/// no progress.
+const CPU_GRAIN_NS: u64 = 10_000_000;
+
 /// How a thread does. Clones are the same pulse: the thread keeps one and whoever watches it another.
 ///
 /// What moves is counted in steps by the thread itself, and in CPU time by the kernel: a guest that computes for
@@ -28,6 +32,8 @@ pub struct Beat {
     pub busy: bool,
     /// Changes whenever it does something.
     pub progress: u64,
+    /// Steps that it has counted.
+    pub steps: u64,
 }
 
 impl Pulse {
@@ -54,7 +60,7 @@ impl Pulse {
         let steps = self.0.steps.load(Ordering::Acquire);
         // No need to ask the kernel for what cannot matter.
         let cpu_ns = if busy { cpu_ns(self.0.thread.load(Ordering::Acquire)) } else { 0 };
-        Beat { busy, progress: steps.wrapping_add(cpu_ns) }
+        Beat { busy, progress: steps.wrapping_add(cpu_ns / CPU_GRAIN_NS), steps }
     }
 }
 

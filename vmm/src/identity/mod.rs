@@ -2,9 +2,8 @@
 
 mod name;
 mod presence;
+mod random;
 mod start;
-
-use std::{fs::File, io::Read};
 
 use ftlog::{Generation, Shape, VmId};
 
@@ -12,6 +11,7 @@ use crate::disk::stamp::{Mark, StampState};
 
 pub use name::VmName;
 pub use presence::Presence;
+pub use random::random;
 pub use start::{Copy, CopyState, Decision, Known, Peer, Permission, decide};
 
 /// What stays the same for a VM's whole life, whoever runs it.
@@ -31,14 +31,4 @@ impl VmIdentity {
     pub fn mark(&self, generation: Generation, state: StampState) -> Mark {
         Mark { vm: self.vm, name: self.shape.name.clone(), generation, state }
     }
-}
-
-/// Random bytes from the host, for names only: nothing of it reaches a guest.
-///
-/// # Errors
-/// The host's.
-pub fn random<const N: usize>() -> std::io::Result<[u8; N]> {
-    let mut bytes = [0; N];
-    File::open("/dev/urandom")?.read_exact(&mut bytes)?;
-    Ok(bytes)
 }

@@ -37,8 +37,8 @@ struct Waiting {
     nudged: bool,
     /// There is no guest here that anybody could type to.
     deaf: bool,
-    /// The vCPU thread waits in [`Inbox::wait`] and so does not run the guest.
-    vcpu_waits: bool,
+    /// The vCPU thread waits in [`Inbox::wait`] and so does not run the guest; for what there is room, in that case.
+    vcpu_waits: Option<Room>,
 }
 
 impl Waiting {
@@ -82,7 +82,7 @@ impl Inbox {
     /// Has the vCPU thread look at what is here: it is woken where it waits, and a guest that runs is brought to a
     /// sync point. Under the lock it is one or the other, so that a guest which was asleep makes no exit for nothing.
     fn call(&self, waiting: &Waiting) {
-        if waiting.vcpu_waits {
+        if waiting.vcpu_waits.is_some() {
             self.arrived.notify_one();
         } else {
             waiting.ring();
@@ -149,10 +149,16 @@ impl Inbox {
         self.room.notify_all();
     }
 
+    /// The vCPU thread waits, although something is here for it: it is about to wake up, or cannot.
+    pub fn is_waited_for(&self) -> bool {
+        let waiting = self.lock();
+        waiting.vcpu_waits.is_some_and(|room| waiting.nudged || waiting.is_deliverable(room))
+    }
+
     /// Waits until something comes that the guest has room for, somebody nudges, or `timeout` (for ever if `None`).
     pub fn wait(&self, room: Room, timeout: Option<Duration>) {
         let mut waiting = self.lock();
-        waiting.vcpu_waits = true;
+        waiting.vcpu_waits = Some(room);
         let still = |waiting: &mut Waiting| !waiting.nudged && !waiting.is_deliverable(room);
         let mut waiting = match timeout {
             None => self.arrived.wait_while(waiting, still).unwrap_or_else(PoisonError::into_inner),
@@ -161,7 +167,7 @@ impl Inbox {
                 woken.unwrap_or_else(PoisonError::into_inner).0
             }
         };
-        waiting.vcpu_waits = false;
+        waiting.vcpu_waits = None;
         waiting.nudged = false;
     }
 

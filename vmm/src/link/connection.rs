@@ -2,7 +2,7 @@
 
 use std::{
     io::{self, ErrorKind, Read, Write},
-    net::TcpStream,
+    net::{Shutdown, TcpStream},
     os::fd::{AsFd, BorrowedFd},
     time::{Duration, Instant},
 };
@@ -11,9 +11,14 @@ use ftlog::{Frame, FrameDecoder, FrameError, FrameKind, encode_frame};
 use protocol::LossReason;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
+use crate::host::reserve;
+
 const READ_CHUNK: usize = 256 << 10;
 /// What was written of the queue is let go when it is this much, so that a queue that never runs dry does not grow.
 const COMPACT: usize = 1 << 20;
+
+/// How long the other end may take to read a last word.
+const FAREWELL: Duration = Duration::from_secs(2);
 
 /// Why nothing more comes over a connection.
 #[derive(Debug, thiserror::Error)]
@@ -43,6 +48,7 @@ pub struct Connection {
     stream: TcpStream,
     decoder: FrameDecoder,
     buffer: Vec<u8>,
+    received_bytes: u64,
     next_sequence: u64,
     /// Frames that are not written yet, from `written` on.
     outgoing: Vec<u8>,
@@ -58,6 +64,7 @@ impl Connection {
             stream,
             decoder: FrameDecoder::new(),
             buffer: vec![0; READ_CHUNK],
+            received_bytes: 0,
             next_sequence: 0,
             outgoing: Vec::new(),
             written: 0,
@@ -97,6 +104,40 @@ impl Connection {
         self.outgoing.len() - self.written
     }
 
+    /// Bytes received so far, also those of a frame that is not whole: more of them are a sign of life.
+    pub fn received_bytes(&self) -> u64 {
+        self.received_bytes
+    }
+
+    /// Closes the connection once the other end has read what was sent, on a thread that may end late.
+    ///
+    /// A socket that is closed with something unread in it takes back what it has sent: the kernel answers with a reset,
+    /// and the other end finds that in place of a last word. So this end says that it is done, and then reads what comes
+    /// until the other end is done too, for a bounded time.
+    pub fn part(self) {
+        if let Err(error) = reserve::spawn("farewell", move || self.close()) {
+            tracing::debug!(%error, "a connection is closed at once");
+        }
+    }
+
+    /// As [`Connection::part`], for a process that ends: it waits.
+    pub fn close(mut self) {
+        let deadline = Instant::now() + FAREWELL;
+        let mut said = false;
+        while Instant::now() < deadline && self.flush().is_ok() {
+            if self.unsent() == 0 && !said {
+                said = true;
+                let _ = self.stream.shutdown(Shutdown::Write);
+            }
+            match self.stream.read(&mut self.buffer) {
+                Ok(0) => return,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => self.await_socket(deadline),
+                Err(error) if error.kind() != ErrorKind::Interrupted => return,
+                _ => {}
+            }
+        }
+    }
+
     /// The next frame that is here already.
     ///
     /// # Errors
@@ -111,6 +152,7 @@ impl Connection {
             match self.stream.read(&mut self.buffer[..room]) {
                 Ok(0) => return Err(ReceiveError::Closed),
                 Ok(count) => {
+                    self.received_bytes += count as u64;
                     let taken = self.decoder.feed(&self.buffer[..count]);
                     debug_assert_eq!(taken, count, "never read more than there is room for");
                 }
@@ -129,13 +171,17 @@ impl Connection {
             if let Some(frame) = self.receive()? {
                 return Ok(frame);
             }
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
+            if Instant::now() >= deadline {
                 return Err(ReceiveError::Timeout(patience));
             }
-            let left = Timespec::try_from(left).expect("a short wait fits");
-            let _ = poll(&mut [PollFd::new(&self.stream, self.interest())], Some(&left));
+            self.await_socket(deadline);
         }
+    }
+
+    fn await_socket(&self, deadline: Instant) {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let left = Timespec::try_from(left).expect("a short wait fits");
+        let _ = poll(&mut [PollFd::new(&self.stream, self.interest())], Some(&left));
     }
 
     /// What to poll for.
@@ -220,6 +266,40 @@ mod tests {
         *bytes.last_mut().unwrap() ^= 1;
         there.write_all(&bytes).unwrap();
         assert!(matches!(here.receive_within(PATIENCE), Err(ReceiveError::Damaged(_))));
+    }
+
+    #[test]
+    fn a_last_word_arrives_although_nobody_read_what_came_before() {
+        let (here, there) = pair();
+        let mut there = Connection::new(there).unwrap();
+        // More than the receiving socket takes.
+        let body = vec![7; 256 << 10];
+        while there.unsent() == 0 {
+            there.send(FrameKind::DiskBlock, &body);
+            there.flush().unwrap();
+        }
+        let mut here = here;
+        here.send(FrameKind::Refuse, b"no room");
+        here.flush().unwrap();
+        here.part();
+        let last = there.receive_within(PATIENCE).unwrap();
+        assert_eq!((last.kind, last.body.as_slice()), (FrameKind::Refuse, &b"no room"[..]));
+        assert!(matches!(there.receive_within(PATIENCE), Err(ReceiveError::Closed)));
+    }
+
+    #[test]
+    fn a_part_of_a_frame_is_a_sign_of_life() {
+        let mut bytes = Vec::new();
+        encode_frame(0, FrameKind::Pages, &vec![7; 1 << 20], &mut bytes).unwrap();
+        let (mut here, mut there) = pair();
+        let mut heard = 0;
+        for piece in bytes.chunks(100 << 10) {
+            there.write_all(piece).unwrap();
+            let _ = poll(&mut [PollFd::new(&here.stream, PollFlags::IN)], None);
+            assert!(here.receive().unwrap().is_none() || here.received_bytes() == bytes.len() as u64);
+            assert!(here.received_bytes() > heard);
+            heard = here.received_bytes();
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //!     ├── Hello{Protect, vm, …} ─────────►│  checks version, CPU table, arbiter, whether it is free
 //!     │◄── Welcome{window} ───────────────┤
 //!     │◄── Refuse{reason} ────────────────┤  … or not
+//!     ├── Hello{Probe, …} ───────────────►│  the same checks and answers; the connection then ends
 //!     ├── Hello{Query} ──────────────────►│
 //!     │◄── Report{status as JSON} ────────┤
 //!     ├── Hello{Start, name} ────────────►│  before a VM starts: who has it?
@@ -46,6 +47,14 @@ pub fn connect(address: &str) -> anyhow::Result<Connection> {
     }
 }
 
+/// Tells the other end why it is turned away, and closes the connection once it knows.
+pub fn refuse(mut connection: Connection, reason: &str) {
+    if let Ok(body) = Refuse::new(reason).encode() {
+        connection.send(FrameKind::Refuse, &body);
+    }
+    connection.part();
+}
+
 /// The Hello of `identity` in `generation`, of a side that writes no shared disk and says nothing of its disks.
 pub fn hello(
     identity: &VmIdentity,
@@ -68,7 +77,7 @@ pub fn hello(
     }
 }
 
-/// Asks the listener at `address` to become the secondary.
+/// Asks the listener at `address` to become the secondary, or whether it would.
 pub fn ask_for_protection(address: &str, hello: &Hello) -> anyhow::Result<(Connection, Welcome)> {
     let mut connection = connect(address)?;
     connection.send(FrameKind::Hello, &hello.encode()?);

@@ -52,6 +52,14 @@ impl<T> Mailbox<T> {
     pub fn send(&self, message: T) -> bool {
         self.sender.send(message).is_ok() && self.bell.ring()
     }
+
+    /// Sends what the reader need not hear of before it wakes up for something else. It is woken for it only when half
+    /// of the queue is full, so that no sender comes to wait for a reader that sleeps. False when the reader is gone.
+    pub fn leave(&self, message: T) -> bool {
+        let sent = self.sender.send(message).is_ok();
+        let filling = self.sender.capacity().is_some_and(|depth| self.sender.len() > depth / 2);
+        sent && (!filling || self.bell.ring())
+    }
 }
 
 /// The reading end.
@@ -131,6 +139,23 @@ mod tests {
             }
         }
         assert!(sender.join().unwrap());
+    }
+
+    #[test]
+    fn what_is_left_wakes_nobody_until_there_is_much_of_it() {
+        let (mailbox, letters) = mailbox_of(8).unwrap();
+        let is_woken = || {
+            let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+            poll(&mut [PollFd::from_borrowed_fd(letters.descriptor(), PollFlags::IN)], Some(&now)).unwrap()
+                == 1
+        };
+        assert!((0..4).all(|n| mailbox.leave(n)));
+        assert!(!is_woken());
+        assert!(mailbox.leave(4) && is_woken());
+        letters.acknowledge();
+        assert!((0..5).all(|n| letters.next() == Some(n)));
+        assert!(mailbox.leave(5) && !is_woken() && mailbox.send(6) && is_woken());
+        assert_eq!((letters.next(), letters.next()), (Some(5), Some(6)));
     }
 
     #[test]

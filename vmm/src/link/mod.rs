@@ -10,9 +10,13 @@
 //! A link thread never blocks on anything but its poll: it owns the connection and the core, and reports what it
 //! hears to the core in the order in which it hears it.
 
+mod budget;
 pub mod connection;
 pub mod handshake;
 pub mod mailbox;
 pub mod primary;
 mod rate;
 pub mod secondary;
+mod site;
+
+pub use site::Site;

@@ -1,5 +1,5 @@
-//! Probe: stretches of some 200 ms without an exit, in XMM registers and memory. The checksum depends on `rounds=N`
-//! alone.
+//! Probe: stretches of some 200 ms without an exit, in XMM registers and memory; `passes=N` makes them longer or shorter,
+//! and `last=N` the last one. The checksum depends on these alone.
 #![no_std]
 #![no_main]
 
@@ -13,15 +13,18 @@ micro::guest!(main);
 
 const SERIAL_SCRATCH: u16 = 0x3ff;
 const WORDS: usize = 128 * 1024;
-const PASSES: usize = 8_000;
+const PASSES: u32 = 8_000;
 
 fn main() -> u32 {
-    let rounds = cmdline::rounds(boot_params::command_line(), 5);
+    let command_line = boot_params::command_line();
+    let rounds = cmdline::rounds(command_line, 5);
+    let passes = cmdline::number(command_line, "passes", PASSES);
+    let last = cmdline::number(command_line, "last", passes);
     let mut memory = alloc::vec![1.0f64; WORDS];
     let mut digest = Digest::default();
     for round in 0..rounds {
-        for pass in 0..PASSES {
-            stir(&mut memory, f64::from(round) + pass as f64);
+        for pass in 0..if round + 1 == rounds { last } else { passes } {
+            stir(&mut memory, f64::from(round) + f64::from(pass));
         }
         memory.iter().for_each(|word| digest.add(word.to_bits()));
         ports::write_u8(SERIAL_SCRATCH, digest.value() as u8);

@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use super::Reply;
-
 /// One request of one client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Operation {
@@ -32,6 +30,19 @@ pub enum Action {
     Append(Vec<u8>),
     /// Remove the key and say how many there were.
     Delete,
+}
+
+/// A server's answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reply {
+    /// `+OK` and the like.
+    Status(String),
+    /// `-ERR …`: the server refused, and did nothing.
+    Error(String),
+    /// A number.
+    Integer(i64),
+    /// A value, or that there is none.
+    Value(Option<Vec<u8>>),
 }
 
 /// An answer and when it came.

@@ -6,24 +6,11 @@ use std::{
     time::Duration,
 };
 
-use super::Action;
+use super::{Action, Reply};
 
 /// The longest line and the longest value taken from a server, in bytes: it may be broken or hostile.
 const MOST_LINE: u64 = 1024;
 const MOST_VALUE: usize = 1 << 20;
-
-/// A server's answer.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Reply {
-    /// `+OK` and the like.
-    Status(String),
-    /// `-ERR …`: the server refused, and did nothing.
-    Error(String),
-    /// A number.
-    Integer(i64),
-    /// A value, or that there is none.
-    Value(Option<Vec<u8>>),
-}
 
 /// An open connection.
 #[derive(Debug)]

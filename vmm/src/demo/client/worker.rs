@@ -2,12 +2,15 @@
 
 use std::{
     io,
-    sync::{Arc, atomic::Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
 
-use super::{Action, Answer, Connection, LoadPlan, Mix, Operation, Reply, Shared};
+use super::{Action, Answer, Connection, LoadPlan, Mix, Operation, Reply};
 use crate::demo::random::Random;
 
 /// How long one attempt to connect may take, and how soon the next one follows.
@@ -20,6 +23,14 @@ pub(super) struct Log {
     pub(super) operations: Vec<Operation>,
     pub(super) breaks: u32,
     pub(super) gave_up: Option<String>,
+}
+
+/// What all clients have in common.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) epoch: Instant,
+    pub(super) stop: AtomicBool,
+    pub(super) acknowledged: AtomicU64,
 }
 
 /// One client.

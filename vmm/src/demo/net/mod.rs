@@ -1,7 +1,7 @@
 //! A private network: a namespace with a bridge and TAP devices, which ends with the processes in it.
 
 use std::{
-    fs::{File, OpenOptions},
+    fs::OpenOptions,
     io::{ErrorKind, Write},
     net::{Ipv4Addr, SocketAddrV4},
     process::{Command, Stdio},
@@ -129,21 +129,6 @@ pub fn frames_emitted(namespace: Option<&Namespace>, tap: &str) -> anyhow::Resul
 
 fn no_ip(error: std::io::Error) -> anyhow::Error {
     anyhow::Error::new(error).context("cannot run the command ip (package iproute2)")
-}
-
-/// IPv6 would have the kernel multicast on every new interface; those frames would be events of the guest's log.
-fn disable_ipv6() -> std::io::Result<()> {
-    let path = "/proc/sys/net/ipv6/conf/default/disable_ipv6";
-    match OpenOptions::new().write(true).open(path) {
-        Ok(mut file) => file.write_all(b"1"),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(error),
-    }
-}
-
-/// The calling thread's network namespace.
-fn current_namespace() -> std::io::Result<File> {
-    File::open("/proc/thread-self/ns/net")
 }
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
 //! Network namespaces without names: they end with the last process or descriptor that uses them.
 
 use std::{
-    fs::File,
-    io,
+    fs::{File, OpenOptions},
+    io::{self, ErrorKind, Write},
     os::{
         fd::{AsFd, AsRawFd},
         unix::process::CommandExt,
@@ -16,8 +16,6 @@ use rustix::{
     system::sethostname,
     thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space, unshare_unsafe},
 };
-
-use super::{current_namespace, disable_ipv6};
 
 /// A host as far as those who are started on it can tell: a network and a name of its own.
 #[derive(Debug)]
@@ -79,4 +77,19 @@ pub fn unshare_network() -> anyhow::Result<()> {
     let result = unsafe { unshare_unsafe(UnshareFlags::NEWNET) };
     result.context("cannot make a network namespace (it takes CAP_SYS_ADMIN: run it as root)")?;
     disable_ipv6().context("cannot keep IPv6 out of the new network namespace")
+}
+
+/// IPv6 would have the kernel multicast on every new interface; those frames would be events of the guest's log.
+fn disable_ipv6() -> io::Result<()> {
+    let path = "/proc/sys/net/ipv6/conf/default/disable_ipv6";
+    match OpenOptions::new().write(true).open(path) {
+        Ok(mut file) => file.write_all(b"1"),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// The calling thread's network namespace.
+fn current_namespace() -> io::Result<File> {
+    File::open("/proc/thread-self/ns/net")
 }

@@ -121,7 +121,7 @@ fn replicated_writes_are_awaited_and_all_are_done() {
 fn a_secondarys_copies_are_awaited_too() {
     let six = Six::new(DiskMode::Replicated, false);
     for request in flood(write) {
-        six.disks.copy(request);
+        six.disks.copy(request, &StopSwitch::default());
         assert!(six.disks.held() <= SHARE);
     }
     assert!(six.disks.wait_idle());

@@ -14,6 +14,7 @@
 //!
 //! The same is done by the write-intent bitmap of Linux's md and the activity log of DRBD.
 
+mod base;
 mod journal;
 mod regions;
 mod state;
@@ -25,34 +26,27 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use ftlog::{DiskBase, DiskBases, Generation, Position, VmId};
+use ftlog::{DiskBase, DiskBases};
 
 use super::stamp::Place;
+pub use base::BaseId;
+use base::{Base, base_id};
 pub use regions::Regions;
-use state::{Base, Home, State, base_id};
-
-/// A position of a VM.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct BaseId {
-    /// The VM.
-    pub vm: VmId,
-    /// The generation.
-    pub generation: Generation,
-    /// The position in it.
-    pub position: Position,
-}
+use state::{Home, State};
 
 /// Of one copy.
 #[derive(Debug)]
 pub struct Intents {
     bytes: u64,
     state: Mutex<State>,
+    /// The oldest base, as last seen.
+    seen: Mutex<Option<BaseId>>,
 }
 
 impl Intents {
     /// Of a copy of `bytes` whose bases are not kept.
     pub fn none(bytes: u64) -> Self {
-        Self { bytes, state: Mutex::new(State::new(bytes)) }
+        Self { bytes, state: Mutex::new(State::new(bytes)), seen: Mutex::default() }
     }
 
     /// Those beside the copy `file` of `bytes`. What cannot be understood, or is about another file, is removed; so is
@@ -131,9 +125,14 @@ impl Intents {
         self.lock().close();
     }
 
-    /// The oldest base.
+    /// The oldest base. Whoever marks something now may wait for the file, for ever if that is frozen; he is not waited
+    /// for, and what was seen last is told.
     pub fn oldest(&self) -> Option<BaseId> {
-        self.lock().bases.first().map(|base| base.id)
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Ok(state) = self.state.try_lock() {
+            *seen = state.bases.first().map(|base| base.id);
+        }
+        *seen
     }
 
     /// What the other side is told.

@@ -6,7 +6,8 @@ use ftlog::{DiskBase, DiskBases};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::{
-    BaseId, Regions,
+    Regions,
+    base::{Base, base_id},
     journal::{Content, Journal, Record, Usage},
 };
 use crate::{disk::stamp::Place, host::clock::wall_ns};
@@ -19,14 +20,6 @@ const _: () = assert!(KEPT <= ftlog::MAX_BASES);
 const ANNOUNCED_NS: u64 = 4_000_000_000;
 /// A write that was under way when its process was killed is over within this time, ns.
 const LAST_WRITE_NS: u64 = 20_000_000;
-
-/// A position, and what was written since.
-#[derive(Clone, Debug)]
-pub struct Base {
-    pub id: BaseId,
-    /// Marked since.
-    pub regions: Regions,
-}
 
 /// What is behind the lock.
 #[derive(Debug)]
@@ -236,10 +229,6 @@ impl State {
         });
         DiskBases { disk, map_len: Regions::none(bytes).map().len(), bases: bases.collect() }
     }
-}
-
-pub fn base_id(base: &DiskBase) -> BaseId {
-    BaseId { vm: base.vm, generation: base.generation, position: base.position }
 }
 
 /// Tells this boot of the host from others.

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use ftlog::{DISK_BLOCK, DiskId, DiskMode};
+use ftlog::{DISK_BLOCK, DiskId, DiskMode, Generation, Position, VmId};
 use tempfile::TempDir;
 
 use super::{journal::Usage, state::KEPT, *};

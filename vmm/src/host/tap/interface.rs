@@ -36,6 +36,16 @@ pub fn mtu(name: &str) -> io::Result<u16> {
     Ok(u16::try_from(mtu).unwrap_or(u16::MAX))
 }
 
+/// Whether interface `name` is up, as far as its administrator says.
+pub fn is_up(name: &str) -> io::Result<bool> {
+    let mut request = request(name);
+    ask(&UnixDatagram::unbound()?, libc::SIOCGIFFLAGS as libc::Ioctl, &mut request)?;
+    // SAFETY: the kernel has written this member.
+    #[allow(unsafe_code)]
+    let flags = unsafe { request.ifr_ifru.ifru_flags };
+    Ok(libc::c_int::from(flags) & libc::IFF_UP != 0)
+}
+
 /// Makes `file`, which is a new `/dev/net/tun`, the other end of TAP device `name`. Gives whether the device was there
 /// before: one that was not goes with the file.
 pub fn attach(file: &File, name: &str) -> io::Result<bool> {

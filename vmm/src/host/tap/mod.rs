@@ -62,6 +62,13 @@ impl Tap {
         self.file().is_some()
     }
 
+    /// Frames can pass: the device is there and up. Whoever does not read from it finds out only here. What cannot be found
+    /// out now counts as well.
+    pub fn is_usable(&self) -> bool {
+        let gone = |error: io::Error| error.raw_os_error() == Some(libc::ENODEV);
+        self.is_attached() && interface::is_up(&self.name).unwrap_or_else(|error| !gone(error))
+    }
+
     /// The way to the device, to read from.
     pub fn file(&self) -> Option<Arc<File>> {
         self.file.read().unwrap_or_else(PoisonError::into_inner).clone()

@@ -123,7 +123,7 @@ fn a_sleeping_guest_is_woken_without_the_bell() {
     inbox.take(ROOM, &mut Vec::new());
     let sleeper = inbox.clone();
     let thread = std::thread::spawn(move || sleeper.wait(ROOM, None));
-    while !inbox.lock().vcpu_waits {
+    while inbox.lock().vcpu_waits.is_none() {
         std::thread::yield_now();
     }
     inbox.push_frames(&mut vec![vec![1]], Duration::ZERO);

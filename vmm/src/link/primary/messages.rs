@@ -1,24 +1,25 @@
 //! What the link thread is told.
 
 use devices::Output;
-use ftlog::RegisterFile;
-use ftlog::{FrameKind, Generation, Position, Welcome};
-use protocol::{arbiter::ClaimOutcome, primary::Link};
+use ftlog::{FrameKind, Generation, Position, RegisterFile, Welcome};
+use protocol::{
+    arbiter::ClaimOutcome,
+    primary::{
+        Link,
+        controller::{Attempt, Sight},
+    },
+};
 use replay::Batch;
 
-use crate::{
-    arbiter::{ArbiterError, Latest},
-    control::Pending,
-    link::connection::Connection,
-};
+use crate::{control::Pending, link::connection::Connection};
 
-/// What the vCPU thread says. It is not heard while the connection takes nothing more, and then has to wait.
+/// What the vCPU thread says.
 pub enum FromVcpu {
     /// It recorded something, or the guest said something.
     Recorded(Stretch),
     /// It is paused for this seed; its position.
     SeedStarted(Link, Position),
-    /// A frame of the seed.
+    /// A frame of the seed. It is not heard while the connection takes nothing more.
     SeedFrame(Link, FrameKind, Vec<u8>),
     /// The seed came to nothing, for this reason.
     SeedFailed(Link, String),
@@ -32,10 +33,12 @@ pub enum FromVcpu {
 pub enum Message {
     /// The arbiter answered.
     Claimed(Generation, ClaimOutcome),
-    /// What the arbiter showed to one who looked while this generation was the last that this side held.
-    Looked(Generation, Result<Option<Latest>, ArbiterError>),
+    /// What the arbiter showed.
+    Looked(Sight),
     /// An attempt to reach the peer ended.
-    Connected(Box<anyhow::Result<(Connection, Welcome)>>),
+    Connected(Attempt, anyhow::Result<Box<(Connection, Welcome)>>),
+    /// A host has said whether it would be the secondary.
+    Probed(Attempt, anyhow::Result<()>),
     /// The operator wants something.
     Command(Pending),
 }
@@ -50,6 +53,22 @@ pub struct Stretch {
     pub outputs: Vec<(Position, Output)>,
     /// Virtual time at the last step, ns.
     pub time_ns: u64,
-    /// When the guest last spoke, ns of the host's monotonic clock.
+    /// When the first step was recorded, ns of the host's clock.
+    pub since_ns: u64,
+    /// When the guest last spoke, ns of the host's clock.
     pub handed_over_ns: u64,
+}
+
+impl Stretch {
+    /// The bytes that it holds, roughly: what counts is that none that is large is overlooked.
+    pub fn bytes(&self) -> u64 {
+        let said = |(_, output): &(Position, Output)| match output {
+            Output::Net { frame, .. } => frame.len(),
+            Output::Console(bytes) => bytes.len(),
+            // The data of disk requests is bounded elsewhere, and the others have none.
+            Output::Disk(_) | Output::PowerOff(_) | Output::Reset(_) => 0,
+        };
+        let outputs: usize = self.outputs.iter().map(said).sum();
+        (self.batch.body.len() + outputs + self.registers.len() * size_of::<RegisterFile>()) as u64
+    }
 }

@@ -1,120 +1,60 @@
-//! The primary: the vCPU thread runs the VM and records it, the link thread does what the [core](protocol::primary)
-//! asks.
+//! The primary: the vCPU thread runs the VM and records it, the link thread does what the
+//! [`controller`] asks.
 
-mod connector;
-mod effects;
-mod failover;
-mod hearing;
-mod letters;
+mod answers;
+mod errands;
+mod figures;
+mod hands;
 mod means;
 mod messages;
-mod net_loss;
 mod orders;
 mod resync;
-mod status;
-mod streaming;
 mod thread;
 mod vcpu;
-mod watch;
-mod writes;
+mod wire;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
 
-use crossbeam_channel::bounded;
 use devices::Off;
-use ftlog::{Generation, Hello, Purpose};
-use machine::Machine;
-use protocol::{Config, arbiter::ClaimOutcome};
-use replay::{Ended, StopSwitch, live};
+use ftlog::Generation;
+use machine::{Machine, VcpuThread};
+use protocol::{
+    YIELD_NS,
+    primary::controller::{self, Controller, Setup},
+};
+use replay::{Ended, live};
 
 pub use means::Means;
-pub use net_loss::OnNetLoss;
 pub use orders::Halted;
 
 use self::{
+    answers::Answers,
+    errands::Errands,
+    figures::Figures,
+    hands::Hands,
     messages::Message,
     orders::Orders,
-    thread::{Finish, LinkThread, Start},
+    thread::{Ears, LinkThread},
     vcpu::Recorded,
+    wire::RegisterRing,
 };
-use super::handshake::hello;
+use super::{Site, budget::Budget};
 use crate::{
-    arbiter::{Claim, Ended as EndedRecord, FileArbiter, Holder},
-    control::Board,
     disk::stamp::{Mark, StampState},
-    host::{Outlets, clock::VirtualClock, reserve},
+    host::{
+        clock::{VirtualClock, boot_ns},
+        pulse::Pulse,
+        reserve,
+    },
     identity::{Permission, VmIdentity},
-    ingress::{HostInput, Inbox, TapReader},
+    ingress::{HostInput, TapReader},
 };
 
-/// How long an orderly end waits for the arbiter.
-const END_PATIENCE: Duration = Duration::from_secs(2);
-
-/// What a process has that plays a part in protecting a VM, whichever part.
-#[derive(Clone)]
-pub struct Site {
-    /// Times and limits.
-    pub config: Config,
-    /// Who may go on alone.
-    pub arbiter: Arc<FileArbiter>,
-    /// How this process names itself to the arbiter.
-    pub holder: Arc<Holder>,
-    /// What `status` reads.
-    pub board: Board,
-    /// What waits for the guest.
-    pub inbox: Arc<Inbox>,
-    /// The guest's ways out.
-    pub outlets: Outlets,
-    /// What a protected primary does that is cut off from its network.
-    pub on_net_loss: OnNetLoss,
-    /// The way to end the VM.
-    pub stop: StopSwitch,
-}
-
-impl Site {
-    /// How this side introduces itself in a generation.
-    pub fn hello(&self, identity: &VmIdentity, generation: Generation, purpose: Purpose) -> Hello {
-        hello(identity, generation, &self.holder.to_string(), self.arbiter.identity(), purpose)
-    }
-
-    /// Claims a generation of a VM, which comes after the one that `after` holds, and who might still run it if this side
-    /// `yields`. Blocks while the arbiter does.
-    pub fn claim(
-        &self,
-        identity: &VmIdentity,
-        generation: Generation,
-        after: Option<&str>,
-        yields: bool,
-    ) -> ClaimOutcome {
-        let (name, vm) = (&identity.shape.name, identity.vm);
-        self.arbiter.claim(&Claim { name, vm, generation, after, holder: &self.holder, yields })
-    }
-
-    /// All is well: what the next loss will need is put aside.
-    pub(super) fn put_aside(&self) {
-        match reserve::refill() {
-            Ok(()) => self.board.well("reserve"),
-            Err(error) => {
-                self.board
-                    .trouble("reserve", format!("no descriptors can be put aside for a takeover: {error}"));
-            }
-        }
-    }
-
-    /// Notes that the VM ended in order in a generation that this side holds. An arbiter that does not answer is not
-    /// waited for: the VM then counts as running here until this process is seen to be gone.
-    fn end(&self, name: &str, generation: Generation, how: &str) {
-        let (arbiter, name, ended) = (self.arbiter.clone(), name.to_owned(), EndedRecord::now(how));
-        let (told, heard) = bounded(1);
-        let spawned = reserve::spawn("end", move || {
-            let _ = told.send(arbiter.end(&name, generation, &ended));
-        });
-        let noted = spawned.map_err(anyhow::Error::from).and_then(|_| Ok(heard.recv_timeout(END_PATIENCE)??));
-        if let Err(error) = noted {
-            tracing::warn!("the arbiter does not know that the VM has ended: {error:#}");
-        }
-    }
-}
+/// How much the vCPU thread may have under way to the link thread, bytes: beyond it, it waits.
+const UNDER_WAY: u64 = 4 << 20;
 
 /// How a primary came to be.
 pub enum Origin {
@@ -124,16 +64,26 @@ pub enum Origin {
     TookOver {
         /// The generation.
         generation: Generation,
-        /// When the VM ran live, ns of the host's monotonic clock.
+        /// When the VM ran live, ns of the host's clock.
         live_ns: u64,
     },
 }
 
-struct HaltOnDrop(Arc<Orders>);
+/// Where a link thread stood when it ended.
+struct Finish {
+    /// The last generation it held.
+    generation: Generation,
+    /// No other side can go on with the VM.
+    alone: bool,
+}
 
-impl Drop for HaltOnDrop {
+/// However the link thread ends, also by a panic: without it the vCPU thread must not run on, nor wait for it.
+struct EndOnDrop(Arc<Orders>, Budget);
+
+impl Drop for EndOnDrop {
     fn drop(&mut self) {
         self.0.halt(Halted::LinkEnded);
+        self.1.close();
     }
 }
 
@@ -152,40 +102,41 @@ pub fn run(
     let ending = identity.mark(Generation(0), StampState::Ended);
     let Means { to_link: (mailbox, letters), from_vcpu: (vcpu_mailbox, vcpu_letters), timer, reader_stop } =
         means;
-    let orders = Arc::new(Orders::new(site.inbox.clone(), site.stop.clone()));
-    let start =
-        Start { position: machine.position(), time_ns: machine.time_ns(), tally: machine.tally().clone() };
-    let from = start.position;
+    let orders = Arc::new(Orders::new(site.inbox.clone(), site.stop.clone(), VcpuThread::current()?));
+    let (budget, pulse) = (Budget::new(UNDER_WAY), Pulse::default());
+    pulse.adopt();
     let clock = VirtualClock::starting_at(machine.time_ns());
-    let link = LinkThread::new(
-        site.clone(),
-        identity.clone(),
-        origin,
-        start,
-        peer,
-        orders.clone(),
-        mailbox.clone(),
+    let commands = mailbox.clone();
+    let ears = Ears {
         letters,
         vcpu_letters,
-    );
-    let commands = mailbox.clone();
+        budget: budget.clone(),
+        pulse: pulse.clone(),
+        tally: machine.tally().clone(),
+    };
+    let errands = Errands { site: site.clone(), identity: identity.clone(), mailbox };
+    let mut thread = link_thread(origin, peer, errands, ears, orders.clone(), machine);
     site.board.set_handler(Some(Box::new(move |pending| {
         commands.send(Message::Command(pending));
     })));
+    let guard = EndOnDrop(orders.clone(), budget.clone());
     let link = reserve::spawn("link", move || {
-        // However it ends, also by a panic: without it the vCPU thread must not run on.
-        let _guard = HaltOnDrop(link.orders());
-        link.run()
+        let _guard = guard;
+        thread.run()?;
+        anyhow::Ok(finish(thread))
     })?;
     let net = machine.platform().net();
     let _reader = TapReader::start(site.outlets.tap.as_ref(), net, &site.inbox, &site.board, reader_stop)?;
-    let mut witness = Recorded::new(identity, vcpu_mailbox, orders, site.outlets.disks.clone(), from);
+    let disks = site.outlets.disks.clone();
+    let from = machine.position();
+    let mut witness = Recorded::new(identity, vcpu_mailbox, budget, pulse.clone(), orders, disks, from);
     // Until the arbiter has said that this side may, the guest does not run.
     let ended = witness.obey(machine).and_then(|()| {
         if starts && !site.stop.is_thrown() {
             site.outlets.announce(net);
         }
         let mut input = HostInput::attach(&site.inbox, clock, &site.stop, timer, machine.doorbell())?;
+        pulse.set_busy(true);
         live::run(machine, &mut input, &mut witness)
     });
     let ended = witness.finish().and(ended);
@@ -199,6 +150,76 @@ pub fn run(
         }
         other => other,
     }
+}
+
+fn link_thread(
+    origin: Origin,
+    peer: Option<String>,
+    errands: Errands,
+    ears: Ears,
+    orders: Arc<Orders>,
+    machine: &Machine,
+) -> LinkThread {
+    let (site, shape) = (errands.site.clone(), &errands.identity);
+    let (origin, awaiting_first_output) = match origin {
+        Origin::Started(Permission { previous, after, yields, .. }) => {
+            let yield_ns = if yields { YIELD_NS } else { 0 };
+            (controller::Origin::Starts { previous, after, yield_ns }, None)
+        }
+        Origin::TookOver { generation, live_ns } => {
+            (controller::Origin::TookOver { generation }, Some(live_ns))
+        }
+    };
+    site.board.update(|status| {
+        status.name = Some(shape.shape.name.clone());
+        status.vm = Some(shape.vm.to_string());
+    });
+    let setup = Setup {
+        config: site.config.clone(),
+        holder: site.holder.to_string(),
+        origin,
+        peer,
+        on_trouble: site.on_trouble,
+        position: machine.position(),
+    };
+    let mut first = Vec::new();
+    let controller = Controller::new(setup, boot_ns(), &mut first);
+    let hands = Hands {
+        site,
+        errands,
+        orders,
+        answers: Answers::default(),
+        figures: Figures::new(),
+        registers: RegisterRing::new(),
+        wire: None,
+        resync: None,
+        reached: BTreeMap::new(),
+        log: VecDeque::new(),
+        time_ns: machine.time_ns(),
+        awaiting_first_output,
+        news: VecDeque::new(),
+        protected: false,
+        ended: false,
+    };
+    LinkThread::new(controller, hands, ears, first)
+}
+
+/// After the vCPU thread.
+fn finish(thread: LinkThread) -> Finish {
+    let LinkThread { controller, hands, .. } = thread;
+    let finish = Finish { generation: controller.generation(), alone: controller.is_alone() };
+    if !finish.alone {
+        // Before the connection closes, at which a secondary takes over.
+        hands.site.outlets.disks.fence().shut();
+        hands.site.outlets.disks.look_at_fence();
+    }
+    let Hands { wire, answers, site, errands, ended, .. } = hands;
+    match wire {
+        Some(wire) if ended => wire.connection.close(),
+        wire => drop(wire),
+    }
+    answers.finish(&site, &errands.identity);
+    finish
 }
 
 /// The VM has ended in order, unless its secondary goes on with it.

@@ -8,7 +8,8 @@ use std::{
     time::Duration,
 };
 
-use ftlog::Generation;
+use ftlog::{Generation, Health};
+use machine::VcpuThread;
 use protocol::primary::{Link, Pace};
 use replay::StopSwitch;
 
@@ -26,9 +27,9 @@ pub enum Halted {
     /// The operator asked for a failure.
     #[error("failed on request; the VM is live on its secondary")]
     OnRequest,
-    /// The TAP device is gone, and that was to be a reason.
-    #[error("handed over: this side's TAP device is gone; the VM is live on its secondary")]
-    CutOff,
+    /// The guest could reach nobody from here, and that was to be a reason.
+    #[error("handed over: {0} on this side; the VM is live on its secondary")]
+    Unwell(Health),
     /// The link thread has ended.
     #[error("the link thread has ended")]
     LinkEnded,
@@ -64,11 +65,12 @@ pub struct Orders {
     special: AtomicBool,
     inbox: Arc<Inbox>,
     stop: StopSwitch,
+    vcpu: VcpuThread,
 }
 
 impl Orders {
     /// Orders not to run yet.
-    pub fn new(inbox: Arc<Inbox>, stop: StopSwitch) -> Self {
+    pub fn new(inbox: Arc<Inbox>, stop: StopSwitch, vcpu: VcpuThread) -> Self {
         let state = State { pace: Pace::Stopped, seed: None, paused: false, halted: None };
         Self {
             state: Mutex::new(state),
@@ -76,6 +78,7 @@ impl Orders {
             special: AtomicBool::new(true),
             inbox,
             stop,
+            vcpu,
         }
     }
 
@@ -149,6 +152,19 @@ impl Orders {
         self.inbox.nudge();
     }
 
+    /// Why the guest may not run any more, if so.
+    pub fn halted(&self) -> Option<Halted> {
+        if self.is_special() { self.lock().halted.clone() } else { None }
+    }
+
+    /// A guest that comes to no sync point does not see that it may not run any more: it is interrupted where it is. A kick
+    /// may come too early to be heard, so this is to be repeated.
+    pub fn kick_out_if_halted(&self) {
+        if self.halted().is_some() {
+            self.vcpu.kick();
+        }
+    }
+
     fn change(&self, change: impl FnOnce(&mut State)) {
         let mut state = self.lock();
         change(&mut state);
@@ -168,7 +184,7 @@ mod tests {
     use super::*;
 
     fn orders() -> Orders {
-        Orders::new(Arc::new(Inbox::default()), StopSwitch::default())
+        Orders::new(Arc::new(Inbox::default()), StopSwitch::default(), VcpuThread::current().unwrap())
     }
 
     #[test]

@@ -1,210 +1,91 @@
-//! The link thread: hears the peer, the vCPU thread, the arbiter and the operator, and tells the core.
+//! The link thread: hears the peer, the vCPU thread, the arbiter and the operator, tells the controller, and does what
+//! that asks.
 
-use std::{sync::Arc, thread, time::Duration};
+use std::{thread, time::Duration};
 
 use devices::{DiskRequest, Output};
-use ftlog::{Generation, Position};
-use hdrhistogram::Histogram;
-use machine::Tally;
+use ftlog::{Frame, FrameKind, Position};
 use protocol::{
-    YIELD_NS,
-    commit::{Gate, Limits},
-    primary::{Event, PeerEvent, Phase, Primary},
+    LossReason,
+    primary::{
+        Link, PeerEvent,
+        controller::{Controller, Effect, Event, Glance, Said, Stretch as Recorded},
+    },
 };
+use replay::trace::{self, Stage};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::{
-    Origin, Site,
-    connector::Connector,
-    effects,
-    messages::{FromVcpu, Message},
-    orders::Orders,
-    resync::Resync,
-    streaming::{RegisterRing, Stream},
-    watch::Watch,
-    writes::Lease,
+    hands::Hands,
+    messages::{FromVcpu, Message, Stretch},
+    resync::{self, Resync},
+    wire,
 };
 use crate::{
-    control::Pending,
-    host::clock::monotonic_ns,
-    identity::VmIdentity,
-    link::{
-        mailbox::{Letters, Mailbox},
-        rate::Rate,
+    host::{
+        checkup::Checkup,
+        clock::boot_ns,
+        pulse::{Beat, Pulse},
     },
+    link::{budget::Budget, mailbox::Letters},
 };
 
-/// Above this much unsent the thread takes no more from the vCPU thread, which then waits.
-const MAX_UNSENT: usize = 8 << 20;
-/// How long the guest's last outputs may wait for their acknowledgement once it has switched off, ns.
-const LAST_WORDS_NS: u64 = 2_000_000_000;
-
+/// Above this much of a seed unsent no more of it is taken.
+const MAX_UNSENT: usize = 1 << 20;
 /// How often everything is looked at when it cannot be waited for.
 const POLL_AGAIN: Duration = Duration::from_millis(1);
+/// Letters taken between two looks at the connection.
+const LETTERS_AT_ONCE: usize = 64;
 
-/// Where the machine stands when its link thread starts.
-pub struct Start {
-    /// The last sync point.
-    pub position: Position,
-    /// Virtual time there, ns.
-    pub time_ns: u64,
-    /// What it counts.
-    pub tally: Tally,
+/// What it owns beside its controller and its hands.
+pub struct Ears {
+    pub letters: Letters<Message>,
+    pub vcpu_letters: Letters<FromVcpu>,
+    /// How much the vCPU thread may have under way to this one.
+    pub budget: Budget,
+    pub pulse: Pulse,
+    pub tally: machine::Tally,
 }
 
-/// Where a link thread stood when it ended.
-pub struct Finish {
-    /// The last generation it held.
-    pub generation: Generation,
-    /// No other side can go on with the VM.
-    pub alone: bool,
+/// All of it.
+pub struct LinkThread {
+    pub controller: Controller<Output, DiskRequest>,
+    pub hands: Hands,
+    pub ears: Ears,
+    beat: Beat,
+    beat_ns: u64,
+    checkup: Checkup,
 }
 
 /// Who has something to say.
 #[derive(Default)]
-pub struct Ready {
-    pub letters: bool,
-    pub vcpu: bool,
-    pub connection: bool,
-    pub resync: bool,
-}
-
-/// All that the link thread owns.
-pub struct LinkThread {
-    pub(super) site: Site,
-    pub(super) identity: VmIdentity,
-    pub(super) core: Primary,
-    /// Who holds the last generation; none before a new VM has its first.
-    pub(super) predecessor: Option<String>,
-    pub(super) gate: Gate<Output>,
-    /// Writes to shared disks. They are never dropped, and bounded before they come here.
-    pub(super) write_gate: Gate<DiskRequest>,
-    pub(super) lease: Lease,
-    pub(super) stream: Option<Stream>,
-    /// While the secondary's disks are made equal to ours.
-    pub(super) resync: Option<Resync>,
-    pub(super) connector: Connector,
-    pub(super) watch: Watch,
-    pub(super) orders: Arc<Orders>,
-    pub(super) mailbox: Mailbox<Message>,
-    pub(super) letters: Letters<Message>,
-    pub(super) vcpu_letters: Letters<FromVcpu>,
-    pub(super) next_link: u32,
-    pub(super) registers: RegisterRing,
-    pub(super) recorded: Position,
-    pub(super) released: Position,
-    pub(super) time_ns: u64,
-    pub(super) log_bytes: u64,
-    pub(super) commit_delay: Histogram<u64>,
-    pub(super) lags: Histogram<u64>,
-    pub(super) tally: Tally,
-    /// When the VM ran live after a takeover, until it has said something.
-    pub(super) awaiting_first_output: Option<u64>,
-    /// A command that is answered when the core has let go of the secondary, with the peer to look for then.
-    pub(super) detaching: Option<(Pending, Option<String>)>,
-    /// Never again: the core is not asked any more.
-    pub(super) halted: bool,
-    /// The peer to go back to on `resume`.
-    pub(super) suspended: Option<String>,
-    pub(super) failing: Option<(Pending, String)>,
-    pub(super) vcpu_ended: bool,
-    /// Since when the TAP device has been gone, ns.
-    pub(super) net_lost_ns: Option<u64>,
-    /// The generation for which protection was announced.
-    pub(super) protected_noted: Option<Generation>,
-    pub(super) rate: Rate,
-    pub(super) reported_ns: u64,
-    ending_since_ns: Option<u64>,
+struct Ready {
+    letters: bool,
+    vcpu: bool,
+    connection: bool,
+    resync: bool,
 }
 
 impl LinkThread {
-    #[allow(
-        clippy::too_many_arguments,
-        reason = "called once; each is a different thing that the thread owns"
-    )]
+    /// A thread whose controller has asked for `first`.
     pub fn new(
-        site: Site,
-        identity: VmIdentity,
-        origin: Origin,
-        start: Start,
-        peer: Option<String>,
-        orders: Arc<Orders>,
-        mailbox: Mailbox<Message>,
-        letters: Letters<Message>,
-        vcpu_letters: Letters<FromVcpu>,
+        controller: Controller<Output, DiskRequest>,
+        hands: Hands,
+        ears: Ears,
+        first: Vec<Effect<Output, DiskRequest>>,
     ) -> Self {
-        let mut first = Vec::new();
-        let config = site.config.clone();
-        let (core, predecessor, awaiting_first_output) = match origin {
-            Origin::Started(permission) => {
-                let yield_ns = if permission.yields { YIELD_NS } else { 0 };
-                (Primary::create(config, permission.previous, yield_ns, &mut first), permission.after, None)
-            }
-            Origin::TookOver { generation, live_ns } => {
-                let core = Primary::after_takeover(config, generation, &mut first);
-                (core, Some(site.holder.to_string()), Some(live_ns))
-            }
-        };
-        // The core stops the vCPU at these limits; what was on its way by then must still find room.
-        let limits = Limits {
-            outputs: site.config.held_outputs as usize * 2,
-            bytes: site.config.held_bytes.saturating_mul(2),
-        };
-        let mut thread = Self {
-            site,
-            identity,
-            core,
-            predecessor,
-            gate: Gate::new(limits),
-            write_gate: Gate::new(Limits { outputs: usize::MAX, bytes: u64::MAX }),
-            lease: Lease::default(),
-            stream: None,
-            resync: None,
-            connector: Connector::new(peer),
-            watch: Watch::default(),
-            orders,
-            mailbox,
-            letters,
-            vcpu_letters,
-            next_link: 0,
-            registers: RegisterRing::new(),
-            recorded: start.position,
-            released: start.position,
-            time_ns: start.time_ns,
-            log_bytes: 0,
-            commit_delay: effects::new_histogram(),
-            lags: effects::new_lags(),
-            tally: start.tally,
-            awaiting_first_output,
-            detaching: None,
-            halted: false,
-            suspended: None,
-            protected_noted: None,
-            rate: Rate::default(),
-            reported_ns: 0,
-            ending_since_ns: None,
-            failing: None,
-            vcpu_ended: false,
-            net_lost_ns: None,
-        };
-        effects::carry_out(&mut thread, first);
+        let mut thread =
+            Self { controller, hands, ears, beat: Beat::default(), beat_ns: 0, checkup: Checkup::default() };
+        first.into_iter().for_each(|effect| thread.hands.carry_out(effect));
         thread
     }
 
-    /// The way to tell the vCPU thread.
-    pub fn orders(&self) -> Arc<Orders> {
-        self.orders.clone()
-    }
-
-    /// Runs until the vCPU thread has ended; gives where it stood then.
-    pub fn run(mut self) -> anyhow::Result<Finish> {
-        self.site.board.update(|status| {
-            status.name = Some(self.identity.shape.name.clone());
-            status.vm = Some(self.identity.vm.to_string());
-        });
+    /// Runs until the vCPU thread has ended and what the guest said last has left or cannot.
+    pub fn run(&mut self) -> anyhow::Result<()> {
         self.report();
-        while !self.is_done() {
+        while !self.controller.is_done() {
             let ready = self.wait()?;
+            trace::mark(Stage::PrimaryWoken, Position(0));
             // What the peer said comes before the clock: after a pause of this process it may show that all is well.
             if ready.connection || self.is_comparing_slowly() {
                 self.hear_peer();
@@ -213,47 +94,31 @@ impl LinkThread {
             if ready.resync {
                 self.read_resync();
             }
-            self.tell(Event::Tick);
-            self.watch_network();
-            self.watch_arbiter();
-            self.renew_lease();
-            self.seek_peer();
-            self.flush();
+            let glance = self.glance();
+            self.tell(Event::Tick(glance));
+            self.hands.flush();
+            self.tell_news();
             self.report();
         }
-        self.leave_disks();
-        let finish =
-            Finish { generation: self.core.generation(), alone: self.core.phase() == Phase::Unprotected };
-        self.end();
-        Ok(finish)
-    }
-
-    /// The vCPU thread has ended, and what the guest said last has left or cannot.
-    fn is_done(&mut self) -> bool {
-        let said_all = self.gate.outputs() == 0 && self.site.outlets.disks.is_idle();
-        if !self.vcpu_ended || self.halted || said_all {
-            return self.vcpu_ended;
-        }
-        let since_ns = *self.ending_since_ns.get_or_insert_with(monotonic_ns);
-        monotonic_ns() - since_ns > LAST_WORDS_NS
+        Ok(())
     }
 
     fn wait(&self) -> anyhow::Result<Ready> {
-        let timeout = Timespec::try_from(Duration::from_nanos(self.site.config.heartbeat_ns()))?;
-        let mut watched = vec![PollFd::from_borrowed_fd(self.letters.descriptor(), PollFlags::IN)];
+        let timeout = Timespec::try_from(Duration::from_nanos(self.hands.site.config.heartbeat_ns()))?;
+        let mut watched = vec![PollFd::from_borrowed_fd(self.ears.letters.descriptor(), PollFlags::IN)];
         let vcpu = (!self.is_choked()).then(|| {
-            watched.push(PollFd::from_borrowed_fd(self.vcpu_letters.descriptor(), PollFlags::IN));
+            watched.push(PollFd::from_borrowed_fd(self.ears.vcpu_letters.descriptor(), PollFlags::IN));
             watched.len() - 1
         });
-        let connection = self.stream.as_ref().and_then(|stream| {
-            let interest = match stream.connection.interest() {
+        let connection = self.hands.wire.as_ref().and_then(|wire| {
+            let interest = match wire.connection.interest() {
                 interest if self.is_comparing_slowly() => interest - PollFlags::IN,
                 interest => interest,
             };
             if interest.is_empty() {
                 return None;
             }
-            watched.push(PollFd::new(&stream.connection, interest));
+            watched.push(PollFd::new(&wire.connection, interest));
             Some(watched.len() - 1)
         });
         let resync = self.resync_to_hear().map(|resync| {
@@ -279,34 +144,241 @@ impl LinkThread {
         })
     }
 
-    /// True while so much waits for the connection that the vCPU thread is not heard.
-    pub(super) fn is_choked(&self) -> bool {
-        self.stream.as_ref().is_some_and(|stream| stream.connection.unsent() > MAX_UNSENT)
+    /// How this side does. The vCPU thread is looked at a few times between two heartbeats, not at each wake-up.
+    fn glance(&mut self) -> Glance {
+        let now_ns = boot_ns();
+        if now_ns - self.beat_ns >= self.hands.site.config.heartbeat_ns() / 4 {
+            (self.beat, self.beat_ns) = (self.ears.pulse.beat(), now_ns);
+            self.hands.orders.kick_out_if_halted();
+        }
+        let outlets = &self.hands.site.outlets;
+        Glance {
+            vcpu_busy: self.beat.busy || self.hands.site.inbox.is_waited_for(),
+            vcpu_progress: self.beat.progress,
+            vcpu_steps: self.beat.steps,
+            health: self.checkup.health(outlets, now_ns),
+            write_waits: outlets.disks.fence().is_wanted(),
+            disks_idle: outlets.disks.is_idle(),
+        }
     }
 
-    /// Tells the core and does what it asks.
-    pub(super) fn tell(&mut self, event: Event) {
-        if self.halted {
-            return;
-        }
+    /// Tells the controller and does what it asks.
+    fn tell(&mut self, event: Event<Output, DiskRequest>) {
+        self.tell_one(event);
+        self.tell_news();
+    }
+
+    fn tell_one(&mut self, event: Event<Output, DiskRequest>) {
         let mut asked = Vec::new();
-        self.core.handle(event, monotonic_ns(), &mut asked);
-        effects::carry_out(self, asked);
+        self.controller.handle(event, boot_ns(), &mut asked);
+        asked.into_iter().for_each(|effect| self.hands.carry_out(effect));
     }
 
-    pub(super) fn note_loss(&self, reason: String) {
-        let known = self.site.board.snapshot().last_loss.as_ref() == Some(&reason);
-        if !known {
-            self.site.board.notice(reason.clone());
-            self.site.board.update(|status| status.last_loss = Some(reason));
+    /// And what was found out while that was done.
+    fn tell_news(&mut self) {
+        while let Some(event) = self.hands.news.pop_front() {
+            self.tell_one(event);
         }
     }
 
-    pub(super) fn flush(&mut self) {
-        let Some(stream) = &mut self.stream else { return };
-        let link = stream.link;
-        if let Err(error) = stream.connection.flush() {
-            self.tell_peer_event(link, PeerEvent::Lost(error.into()));
+    fn report(&mut self) {
+        for full in self.controller.take_dropped_outputs() {
+            tracing::warn!("an output is dropped: {full}");
         }
+        let Hands { figures, site, time_ns, .. } = &mut self.hands;
+        figures.report(site, &self.controller, &self.ears.tally, *time_ns);
+    }
+
+    fn read_letters(&mut self, ready: &Ready) {
+        if ready.letters {
+            self.ears.letters.acknowledge();
+            while let Some(letter) = self.ears.letters.next() {
+                self.read(letter);
+            }
+        }
+        if ready.vcpu {
+            self.ears.vcpu_letters.acknowledge();
+            self.read_vcpu_letters();
+        }
+    }
+
+    fn read_vcpu_letters(&mut self) {
+        for _ in 0..LETTERS_AT_ONCE {
+            if self.is_choked() {
+                break;
+            }
+            let Some(letter) = self.ears.vcpu_letters.next() else { return };
+            self.read_from_vcpu(letter);
+        }
+        // There may be more: come back after a look at the connection.
+        self.ears.vcpu_letters.wake();
+    }
+
+    fn read(&mut self, letter: Message) {
+        match letter {
+            Message::Claimed(generation, outcome) => self.tell(Event::Claimed { generation, outcome }),
+            Message::Looked(sight) => self.tell(Event::Looked(sight)),
+            Message::Connected(attempt, result) => {
+                let result = result.map_err(|error| format!("{error:#}")).map(|reached| {
+                    let window_bytes = reached.1.window_bytes;
+                    self.hands.reached.insert(attempt, *reached);
+                    window_bytes
+                });
+                self.tell(Event::Connected { attempt, result });
+                // Something may have come right behind the Welcome, which no poll will tell of.
+                self.hear_peer();
+            }
+            Message::Probed(attempt, result) => {
+                let result = result.map_err(|error| format!("{error:#}"));
+                self.tell(Event::Probed { attempt, result });
+            }
+            Message::Command(pending) => {
+                if let Some((asked, command)) = self.hands.answers.take(pending) {
+                    self.tell(Event::Asked { asked, command });
+                }
+            }
+        }
+    }
+
+    fn read_from_vcpu(&mut self, letter: FromVcpu) {
+        match letter {
+            FromVcpu::Recorded(stretch) => self.recorded(stretch),
+            FromVcpu::SeedStarted(link, position) => {
+                self.tell_peer(link, PeerEvent::SeedStarted { position });
+            }
+            FromVcpu::SeedFrame(link, kind, body) => {
+                self.ears.budget.give_back(body.len() as u64);
+                if let Some(wire) = self.hands.wire.as_mut().filter(|wire| wire.link == link) {
+                    wire.connection.send(kind, &body);
+                }
+                self.hands.flush();
+                self.tell_news();
+            }
+            FromVcpu::SeedFailed(link, reason) => self.tell(Event::SeedFailed { link, reason }),
+            FromVcpu::SeedSent(link) => self.tell_peer(link, PeerEvent::SeedSent),
+            FromVcpu::Ended => self.tell(Event::VcpuEnded),
+        }
+    }
+
+    fn recorded(&mut self, stretch: Stretch) {
+        self.ears.budget.give_back(stretch.bytes());
+        let Stretch { batch, registers, outputs, time_ns, since_ns, handed_over_ns } = stretch;
+        let (through, bytes) = (batch.last, batch.body.len() as u64);
+        trace::mark(Stage::Taken, through);
+        self.hands.time_ns = time_ns;
+        self.hands.registers.extend(through, registers);
+        self.hands.log.push_back((through, batch.body));
+        let said = outputs.into_iter().map(|(position, output)| (position, said(output))).collect();
+        self.tell(Event::Recorded(Recorded { through, bytes, since_ns, said_ns: handed_over_ns, said }));
+    }
+
+    fn tell_peer(&mut self, link: Link, event: PeerEvent) {
+        self.tell(Event::Peer { link, event });
+    }
+
+    fn hear_peer(&mut self) {
+        while let Some(wire) = &mut self.hands.wire {
+            let link = wire.link;
+            if self.hands.resync.as_ref().is_some_and(Resync::is_full) {
+                return self.tell_peer(link, PeerEvent::Heard);
+            }
+            match wire.connection.receive() {
+                Ok(Some(frame)) => self.hear(link, &frame),
+                Ok(None) => return,
+                Err(error) => {
+                    tracing::debug!(%error, "connection to the secondary");
+                    return self.tell_peer(link, PeerEvent::Lost(error.into()));
+                }
+            }
+        }
+    }
+
+    fn hear(&mut self, link: Link, frame: &Frame) {
+        match frame.kind {
+            FrameKind::Diverged => {
+                let Hands { wire: Some(wire), registers, site, .. } = &mut self.hands else { return };
+                match wire::answer_divergence(wire, frame, registers) {
+                    Ok(text) => site.board.notice(text),
+                    Err(error) => site.board.notice(format!("{error:#}")),
+                }
+            }
+            FrameKind::Refuse => {
+                self.tell(Event::PeerRefuses { link, reason: wire::refusal(frame) });
+            }
+            FrameKind::DiskBases | FrameKind::DiskDigests => {
+                let resync = self.hands.resync.as_ref();
+                let heard = resync.map_or(Err(LossReason::Damaged), |resync| resync.hear(frame));
+                self.tell_peer(link, heard.map_or_else(PeerEvent::Lost, |()| PeerEvent::Heard));
+            }
+            _ => self.tell_peer(link, wire::understand(frame).unwrap_or_else(PeerEvent::Lost)),
+        }
+    }
+
+    /// True while so much of a seed waits for the connection that the vCPU thread, which is paused, is not heard. Log is
+    /// always heard: the peer's window bounds it.
+    fn is_choked(&self) -> bool {
+        let wire = self.hands.wire.as_ref().filter(|wire| !wire.streaming);
+        wire.is_some_and(|wire| wire.connection.unsent() > MAX_UNSENT)
+    }
+
+    /// More digests wait than are to be kept: the secondary is not heard, and that is not its fault.
+    fn is_comparing_slowly(&self) -> bool {
+        self.hands.resync.as_ref().is_some_and(Resync::is_full)
+    }
+
+    /// The comparison, unless there is more for the connection than it takes.
+    fn resync_to_hear(&self) -> Option<&Resync> {
+        self.hands.resync.as_ref().filter(|_| !self.is_choked())
+    }
+
+    fn read_resync(&mut self) {
+        if let Some(resync) = &self.hands.resync {
+            resync.letters.acknowledge();
+        }
+        for _ in 0..resync::BLOCKS_WAITING {
+            let Some(letter) = self.resync_to_hear().and_then(|resync| resync.letters.next()) else { break };
+            self.read_comparison(letter);
+        }
+        if let Some(resync) = self.hands.resync.as_ref().filter(|resync| !resync.letters.is_empty()) {
+            // There is more: come back after a look at the connection.
+            resync.letters.wake();
+        }
+    }
+
+    fn read_comparison(&mut self, letter: resync::Letter) {
+        match letter {
+            resync::Letter::Regions(what, body) => {
+                self.hands.site.board.notice(what);
+                self.send_now(FrameKind::DiskRegions, &body);
+            }
+            resync::Letter::Block(body) => self.send_now(FrameKind::DiskBlock, &body),
+            resync::Letter::Nearly => {
+                if let Some(Resync { link, generation, .. }) = self.hands.resync.take() {
+                    self.hands.orders.seed(link, generation);
+                }
+            }
+            resync::Letter::Failed(reason) => {
+                if let Some(Resync { link, .. }) = self.hands.resync.take() {
+                    self.tell(Event::SeedFailed { link, reason });
+                }
+            }
+        }
+    }
+
+    fn send_now(&mut self, kind: FrameKind, body: &[u8]) {
+        if let Some(wire) = &mut self.hands.wire {
+            wire.connection.send(kind, body);
+        }
+        self.hands.flush();
+        self.tell_news();
+    }
+}
+
+fn said(output: Output) -> Said<Output, DiskRequest> {
+    match output {
+        Output::Disk(request) => Said::Write(request),
+        Output::Net { ref frame, .. } => Said::Output { bytes: frame.len() as u64, output },
+        Output::Console(ref bytes) => Said::Output { bytes: bytes.len() as u64, output },
+        Output::PowerOff(_) | Output::Reset(_) => Said::Output { bytes: 0, output },
     }
 }

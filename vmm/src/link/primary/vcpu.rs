@@ -7,15 +7,22 @@ use ftlog::RegisterFile;
 use ftlog::{FrameKind, Generation, Manifest, Position, StepRef};
 use machine::{Machine, kvm::cpuid, snapshot};
 use protocol::{MAX_HEARTBEAT_NS, primary::Link};
-use replay::Recorder;
-use replay::Witness;
+use replay::{
+    Recorder, Witness,
+    trace::{self, Stage},
+};
 
 use super::{
     messages::{FromVcpu, Stretch},
     orders::{Halted, Order, Orders},
     resync::send_changes,
 };
-use crate::{disk::Disks, host::clock::monotonic_ns, identity::VmIdentity, link::mailbox::Mailbox};
+use crate::{
+    disk::Disks,
+    host::{clock::boot_ns, pulse::Pulse},
+    identity::VmIdentity,
+    link::{budget::Budget, mailbox::Mailbox},
+};
 
 /// Records older than this are handed over even when nobody waits for them, so that the secondary stays close. It is
 /// also how often a busy guest without outputs costs both hosts a wake-up and a packet each way: as often as an idle
@@ -30,7 +37,11 @@ pub struct Recorded {
     mailbox: Mailbox<FromVcpu>,
     orders: Arc<Orders>,
     disks: Arc<Disks>,
+    budget: Budget,
+    pulse: Pulse,
     recorder: Recorder,
+    /// When the first step of the batch was recorded, ns.
+    since_ns: u64,
     registers: Vec<RegisterFile>,
     outputs: Vec<(Position, Output)>,
     time_ns: u64,
@@ -42,6 +53,8 @@ impl Recorded {
     pub fn new(
         identity: VmIdentity,
         mailbox: Mailbox<FromVcpu>,
+        budget: Budget,
+        pulse: Pulse,
         orders: Arc<Orders>,
         disks: Arc<Disks>,
         position: Position,
@@ -51,7 +64,10 @@ impl Recorded {
             mailbox,
             orders,
             disks,
+            budget,
+            pulse,
             recorder: Recorder::after(position),
+            since_ns: 0,
             registers: Vec::new(),
             outputs: Vec::new(),
             time_ns: 0,
@@ -79,7 +95,7 @@ impl Recorded {
                 }
                 Order::Wait => {
                     self.hand_over()?;
-                    self.orders.wait();
+                    self.waiting(|this| this.orders.wait());
                 }
                 Order::Halt(halted) => return Err(halted.into()),
             }
@@ -90,6 +106,7 @@ impl Recorded {
     /// Hands over what is left and says good-bye.
     pub fn finish(&mut self) -> anyhow::Result<()> {
         self.hand_over()?;
+        self.pulse.set_busy(false);
         self.tell(FromVcpu::Ended)
     }
 
@@ -117,6 +134,7 @@ impl Recorded {
             wall_base_ns: self.identity.wall_base_ns,
         };
         snapshot::write(machine, &manifest, |kind, body| {
+            self.take(body.len() as u64);
             self.tell(FromVcpu::SeedFrame(link, kind, body.to_vec()))
         })?;
         self.tell(FromVcpu::SeedSent(link))
@@ -126,21 +144,44 @@ impl Recorded {
     fn send_last_blocks(&self, link: Link) -> anyhow::Result<()> {
         let mut copies = self.disks.copies()?;
         send_changes(&mut copies, &mut |body| {
+            self.take(body.len() as u64);
             self.tell(FromVcpu::SeedFrame(link, FrameKind::DiskBlock, body))
         })
     }
 
     fn hand_over(&mut self) -> anyhow::Result<()> {
         let Some(batch) = self.recorder.take_batch() else { return Ok(()) };
+        let last = batch.last;
+        trace::mark(Stage::Closed, last);
         self.handed_over_time_ns = self.time_ns;
         let stretch = Stretch {
             batch,
             registers: std::mem::take(&mut self.registers),
             outputs: std::mem::take(&mut self.outputs),
             time_ns: self.time_ns,
-            handed_over_ns: monotonic_ns(),
+            since_ns: self.since_ns,
+            handed_over_ns: boot_ns(),
         };
-        self.tell(FromVcpu::Recorded(stretch))
+        self.take(stretch.bytes());
+        let told = self.tell(FromVcpu::Recorded(stretch));
+        trace::mark(Stage::HandedOver, last);
+        told
+    }
+
+    /// Waits while the link thread has too much to do. That is not this thread's fault.
+    fn take(&self, bytes: u64) {
+        if self.budget.is_short_of(bytes) {
+            self.pulse.set_busy(false);
+        }
+        self.budget.take(bytes);
+        self.pulse.set_busy(true);
+    }
+
+    /// Waits for others: nothing is to be expected of this thread meanwhile.
+    fn waiting(&self, wait: impl FnOnce(&Self)) {
+        self.pulse.set_busy(false);
+        wait(self);
+        self.pulse.set_busy(true);
     }
 
     fn tell(&self, message: FromVcpu) -> anyhow::Result<()> {
@@ -153,7 +194,13 @@ impl Recorded {
 
 impl Witness for Recorded {
     fn before_wait(&mut self) -> anyhow::Result<()> {
-        self.hand_over()
+        self.hand_over()?;
+        self.pulse.set_busy(false);
+        Ok(())
+    }
+
+    fn interrupted(&mut self) -> anyhow::Result<()> {
+        self.orders.halted().map_or(Ok(()), |halted| Err(halted.into()))
     }
 
     fn sync_point(
@@ -162,7 +209,12 @@ impl Witness for Recorded {
         step: StepRef<'_>,
         outputs: &mut Vec<Output>,
     ) -> anyhow::Result<()> {
+        self.pulse.set_busy(true);
+        self.pulse.step();
         self.time_ns = step.time_ns;
+        if self.recorder.is_empty() {
+            self.since_ns = boot_ns();
+        }
         self.registers.extend(step.registers.copied());
         // The stream carries no registers: the link thread keeps the latest, should the secondary ask.
         self.recorder.record(position, StepRef { registers: None, ..step })?;
@@ -189,6 +241,7 @@ impl Witness for Recorded {
 #[cfg(test)]
 mod tests {
     use ftlog::{ExitKind, Shape, VmId};
+    use machine::VcpuThread;
 
     use super::*;
     use crate::{
@@ -204,8 +257,10 @@ mod tests {
         let (mailbox, letters) = mailbox().unwrap();
         let shape = Shape { memory_mib: 4, cpus: 1, ..Shape::default() };
         let identity = VmIdentity { vm: VmId([0; 16]), shape, wall_base_ns: 0 };
-        let orders = Arc::new(Orders::new(inbox, stop));
-        (Recorded::new(identity, mailbox, orders, Arc::new(disks), Position(0)), letters)
+        let orders = Arc::new(Orders::new(inbox, stop, VcpuThread::current().unwrap()));
+        let (budget, pulse) = (Budget::new(1 << 20), Pulse::default());
+        let recorded = Recorded::new(identity, mailbox, budget, pulse, orders, Arc::new(disks), Position(0));
+        (recorded, letters)
     }
 
     /// Records a sync point at `time_ns`; gives the last position that was handed over for it, if any was.

@@ -11,7 +11,7 @@ use std::{
 
 use anyhow::{Context, bail, ensure};
 use crossbeam_channel::{Receiver, Sender, unbounded};
-use ftlog::{DiskShape, FrameKind, Hello, Message, Purpose, Refuse, Report, Welcome};
+use ftlog::{DiskShape, FrameKind, Hello, Message, Purpose, Report, Welcome};
 use machine::{
     kvm::{Host, Template},
     memory,
@@ -23,9 +23,9 @@ use crate::{
     host::door::Door,
     identity::Presence,
     link::{
+        Site,
         connection::Connection,
-        handshake::{PATIENCE, software},
-        primary::Site,
+        handshake::{PATIENCE, refuse, software},
     },
 };
 
@@ -142,8 +142,19 @@ impl Reception {
                 connection.send(FrameKind::Report, &Report { json }.encode()?);
                 flush(&mut connection)
             }
+            Purpose::Probe => self.say_whether(connection, &hello),
             Purpose::Protect => self.let_in(connection, hello),
         }
+    }
+
+    /// Whether it would be let in.
+    fn say_whether(&self, mut connection: Connection, hello: &Hello) -> anyhow::Result<()> {
+        if let Err(error) = self.check(hello).and_then(|()| self.busy()) {
+            refuse(connection, &format!("{error:#}"));
+            return Ok(());
+        }
+        connection.send(FrameKind::Welcome, &welcome(hello).encode()?);
+        flush(&mut connection)
     }
 
     fn let_in(&self, mut connection: Connection, hello: Hello) -> anyhow::Result<()> {
@@ -151,12 +162,10 @@ impl Reception {
         if let Err(error) = refused {
             let reason = format!("{error:#}");
             note_refusal(&self.site.board, &connection.peer(), &reason);
-            connection.send(FrameKind::Refuse, &Refuse::new(reason).encode()?);
-            return flush(&mut connection);
+            refuse(connection, &reason);
+            return Ok(());
         }
-        let welcome =
-            Welcome { software: software(), window_bytes: WINDOW_BYTES, cpu_table: hello.cpu_table };
-        connection.send(FrameKind::Welcome, &welcome.encode()?);
+        connection.send(FrameKind::Welcome, &welcome(&hello).encode()?);
         let offered = self.offers.send(Offer { connection, hello });
         offered.map_err(|_| anyhow::anyhow!("this side is ending"))
     }
@@ -220,6 +229,13 @@ impl Reception {
         Ok(Presence::new(&self.site.holder, runs, holds, latest.as_ref()))
     }
 
+    fn busy(&self) -> anyhow::Result<()> {
+        match &*self.busy.lock().unwrap_or_else(PoisonError::into_inner) {
+            Some(reason) => bail!("busy: {reason}"),
+            None => Ok(()),
+        }
+    }
+
     fn occupy(&self, hello: &Hello) -> anyhow::Result<()> {
         let mut busy = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(reason) = &*busy {
@@ -228,6 +244,10 @@ impl Reception {
         *busy = Some(format!("the secondary of VM {}", hello.vm));
         Ok(())
     }
+}
+
+fn welcome(hello: &Hello) -> Welcome {
+    Welcome { software: software(), window_bytes: WINDOW_BYTES, cpu_table: hello.cpu_table }
 }
 
 /// Both must mean the same by the CPU's name, and this host must be able to show it.

@@ -7,54 +7,34 @@
 //!                            └────────────────────────┘─────────┘
 //! ```
 
+mod arrival;
 pub(in crate::link) mod copies;
-mod effects;
-mod hearing;
+mod gauge;
 mod listener;
-pub(in crate::link) mod replica;
+pub(in crate::link) mod messages;
+mod peer;
+mod replica;
+mod report;
 mod session;
 mod takeover;
-
-use std::time::Duration;
+mod thread;
+mod turn;
 
 use crossbeam_channel::RecvTimeoutError;
-use devices::Off;
-use ftlog::Generation;
-use machine::Machine;
+use machine::VcpuThread;
 
-pub use listener::Listener;
-
-use self::{replica::SessionEnd, session::Session};
-use super::primary::Site;
-use crate::{
-    control::{Role, State},
-    identity::VmIdentity,
+pub use self::{listener::Listener, messages::Served};
+use self::{
+    listener::Offer,
+    messages::{GLANCE, SessionEnd},
+    session::Session,
 };
-
-/// How often an idle secondary looks at the stop switch.
-const GLANCE: Duration = Duration::from_millis(50);
-
-/// Why a secondary stopped being one.
-pub enum Served {
-    /// It is the VM now.
-    TookOver {
-        /// The machine, between a sync point and the next stretch.
-        machine: Box<Machine>,
-        /// The VM.
-        identity: VmIdentity,
-        /// The generation it has won.
-        generation: Generation,
-        /// When it went live, ns of the host's monotonic clock.
-        live_ns: u64,
-    },
-    /// The guest ended the machine.
-    PoweredOff(Off),
-    /// The stop switch was thrown.
-    Stopped,
-}
+use super::{Site, handshake::refuse};
+use crate::control::{Role, State};
 
 /// Waits for primaries and follows them, one at a time, until one is lost and this side takes over.
 pub fn serve(site: &Site, listener: &Listener) -> anyhow::Result<Served> {
+    let vcpu = VcpuThread::current()?;
     loop {
         site.board.update(|status| {
             *status = crate::control::Status {
@@ -67,22 +47,20 @@ pub fn serve(site: &Site, listener: &Listener) -> anyhow::Result<Served> {
                 ..Default::default()
             };
         });
-        let offer = loop {
-            match listener.offers().recv_timeout(GLANCE) {
-                Ok(offer) => break offer,
-                Err(RecvTimeoutError::Timeout) if site.stop.is_thrown() => return Ok(Served::Stopped),
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => anyhow::bail!("the listener thread has ended"),
+        let Some(offer) = await_offer(site, listener)? else { return Ok(Served::Stopped) };
+        let Offer { connection, hello } = offer;
+        let peer = connection.peer();
+        site.board.notice(format!("{peer} ({}) is the primary; its state is on the way", hello.software));
+        let session = match Session::prepare(site, hello, vcpu) {
+            Ok((session, begin)) => {
+                begin(connection);
+                session
             }
-        };
-        let peer = offer.connection.peer();
-        site.board
-            .notice(format!("{peer} ({}) is the primary; its state is on the way", offer.hello.software));
-        let session = match Session::start(site, offer) {
-            Ok(session) => session,
             Err(error) => {
-                // Such as that there are no descriptors left. The primary finds the connection closed, and tries again.
-                site.board.trouble("session", format!("{error:#}"));
+                // Such as that there are no descriptors left. The primary is told, and tries again.
+                let reason = format!("{error:#}");
+                refuse(connection, &reason);
+                site.board.trouble("session", reason);
                 listener.set_busy(None);
                 continue;
             }
@@ -95,6 +73,18 @@ pub fn serve(site: &Site, listener: &Listener) -> anyhow::Result<Served> {
                 site.board.update(|status| status.last_loss = Some(reason));
                 listener.set_busy(None);
             }
+        }
+    }
+}
+
+/// The next primary; none when the stop switch is thrown first.
+fn await_offer(site: &Site, listener: &Listener) -> anyhow::Result<Option<Offer>> {
+    loop {
+        match listener.offers().recv_timeout(GLANCE) {
+            Ok(offer) => return Ok(Some(offer)),
+            Err(RecvTimeoutError::Timeout) if site.stop.is_thrown() => return Ok(None),
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => anyhow::bail!("the listener thread has ended"),
         }
     }
 }

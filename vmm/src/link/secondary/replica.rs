@@ -2,129 +2,66 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use anyhow::Context;
-use devices::{NetConfig, Output};
+use anyhow::{Context, ensure};
+use devices::{NetConfig, Off, Output};
 use ftlog::{Generation, NetShape, Position, Step, StepsFrame};
 use machine::{Machine, kvm::Host, snapshot::Seed};
-use protocol::{Recovery, arbiter::ClaimOutcome, commit::Unreleased};
-use replay::Divergence;
+use protocol::commit::Unreleased;
+use replay::StopSwitch;
 use replay::replayed::{self, StepError};
 
-use super::{Served, copies::Writer, session::Session};
+use super::{
+    messages::{GLANCE, GoLive, Report, Served, SessionEnd, Task},
+    session::Session,
+    takeover::take_over,
+};
 use crate::{
-    disk::{self, Making, stamp::StampState},
-    host::announce::Addresses,
+    disk,
+    disk::stamp::StampState,
+    host::{announce::Addresses, pulse::Pulse},
     identity::VmIdentity,
-    link::{mailbox::Mailbox, primary::Site},
+    link::{Site, mailbox::Mailbox},
 };
 
-/// What the link thread wants done.
-pub enum Task {
-    /// Make the machine.
-    Load(Box<Seed>),
-    /// Execute these steps.
-    Execute {
-        /// The steps.
-        batch: StepsFrame,
-        /// The frame's body, bytes.
-        bytes: u64,
-    },
-    /// Everything is executed and the arbiter has decided: be the VM.
-    GoLive {
-        /// The generation won.
-        generation: Generation,
-        /// The last position of the log.
-        from: Position,
-        /// When the parts of the takeover happened.
-        recovery: Option<Recovery>,
-        /// Why the primary was counted as lost.
-        loss: String,
-    },
-    /// Throw the machine away.
-    Discard(String),
-}
-
-/// What the link thread is told.
-pub enum Report {
-    /// The machine is made, at this position.
-    Loaded {
-        /// The position.
-        position: Position,
-    },
-    /// A batch is executed.
-    Executed {
-        /// Its last position.
-        through: Position,
-        /// Its frame's body, bytes.
-        bytes: u64,
-        /// Virtual time there, ns.
-        time_ns: u64,
-    },
-    /// The machine did something else than the primary's.
-    Diverged(Divergence),
-    /// The machine cannot go on.
-    Failed {
-        /// Where.
-        position: Position,
-        /// Why.
-        reason: String,
-    },
-    /// A block was written to a disk, so that another may come.
-    Room,
-    /// The arbiter answered.
-    Claimed(Generation, ClaimOutcome),
-    /// The vCPU thread is done with this session.
-    Ended,
-}
-
-/// How a session ended.
-pub enum SessionEnd {
-    /// This side is no secondary any more.
-    Served(Served),
-    /// It can follow another primary.
-    Discarded(String),
-}
-
 /// The machine of a session, and what goes with it.
-pub(super) struct Replica<'a> {
-    pub(super) site: &'a Site,
-    pub(super) identity: VmIdentity,
-    /// The primary's.
+struct Replica<'a> {
+    site: &'a Site,
+    identity: VmIdentity,
+    /// The primary's; this side's once it has won one.
     generation: Generation,
-    /// For how long the primary may write shared disks after we have answered it, ns.
-    pub(super) lease_ns: u64,
-    pub(super) machine: Option<Machine>,
+    machine: Option<Machine>,
     reports: Mailbox<Report>,
-    pub(super) unreleased: Arc<Mutex<Unreleased<Output>>>,
-    /// Whoever writes the disks, until the machine is made.
-    writer: Option<Writer>,
+    unreleased: Arc<Mutex<Unreleased<Output>>>,
+    quit: StopSwitch,
+    pulse: Pulse,
     /// The addresses of the guest's network card, to announce them at a takeover.
-    pub(super) addresses: Option<Addresses>,
+    addresses: Option<Addresses>,
     outputs: Vec<Output>,
 }
 
 /// Executes a session to its end.
 pub fn run(site: &Site, session: Session) -> anyhow::Result<SessionEnd> {
-    let Session { tasks, reports, unreleased, hello, thread, writer } = session;
-    let (lease_ns, generation) = (hello.lease_ns, hello.generation);
+    let Session { tasks, reports, unreleased, hello, quit, pulse, thread } = session;
     let identity = VmIdentity { vm: hello.vm, shape: hello.shape, wall_base_ns: 0 };
     let addresses = identity.shape.net.map(|net| Addresses::of(net.mac));
+    pulse.adopt();
+    let primarys = hello.generation;
     let mut replica = Replica {
         site,
         identity,
-        generation,
-        lease_ns,
+        generation: primarys,
         machine: None,
         reports: reports.clone(),
         unreleased,
-        writer,
+        quit,
+        pulse,
         addresses,
         outputs: Vec::new(),
     };
     let end = loop {
-        match tasks.recv_timeout(super::GLANCE) {
+        match tasks.recv_timeout(GLANCE) {
             Ok(task) => {
-                if let Some(end) = replica.perform(task)? {
+                if let Some(end) = replica.perform(task) {
                     break end;
                 }
             }
@@ -139,109 +76,110 @@ pub fn run(site: &Site, session: Session) -> anyhow::Result<SessionEnd> {
     reports.send(Report::Ended);
     let _ = thread.join();
     if matches!(end, SessionEnd::Served(Served::PoweredOff(_))) {
-        let mark = replica.identity.mark(generation, StampState::Ended);
-        if let Err(error) = site.outlets.disks.end(&mark) {
-            site.board.notice(format!("the copies of the disks do not say that the VM has ended: {error}"));
-        }
-    }
-    // The next VM finds its disks at rest.
-    if let Some(Err(error)) = replica.finish_disks() {
-        tracing::debug!("{error:#}");
+        replica.note_end(primarys);
     }
     Ok(end)
 }
 
 impl Replica<'_> {
-    fn perform(&mut self, task: Task) -> anyhow::Result<Option<SessionEnd>> {
-        match task {
+    fn perform(&mut self, task: Task) -> Option<SessionEnd> {
+        self.pulse.set_busy(true);
+        let end = match task {
             Task::Load(seed) => self.load(*seed),
-            Task::Execute { batch, bytes } => return Ok(self.execute(batch, bytes)),
-            Task::GoLive { generation, from, recovery, loss } => {
-                return Ok(self.go_live(generation, from, recovery, loss));
+            Task::Execute { batch, bytes } => self.execute(batch, bytes),
+            Task::CatchUp => {
+                self.reports.send(Report::CaughtUp);
+                None
             }
-            Task::Discard(reason) => return Ok(Some(SessionEnd::Discarded(reason))),
-        }
-        Ok(None)
+            Task::GoLive(how) => self.go_live(&how),
+            Task::Discard(reason) => Some(SessionEnd::Discarded(reason)),
+            Task::End => self.powered_off().map(|off| SessionEnd::Served(Served::PoweredOff(off))),
+        };
+        self.pulse.step();
+        self.pulse.set_busy(false);
+        end
     }
 
-    fn load(&mut self, seed: Seed) {
+    fn load(&mut self, seed: Seed) -> Option<SessionEnd> {
         self.identity.wall_base_ns = seed.manifest().wall_base_ns;
         let position = seed.manifest().position;
-        let disks = self.finish_disks().unwrap_or_else(|| Ok(Vec::new()));
-        let made = disks.and_then(|made| {
-            for made in made {
-                made.finish()?;
-            }
-            let machine = seed.finish(&Host::open()?)?;
-            let expected = disk::configs(&self.identity.shape.disks);
-            anyhow::ensure!(
-                machine.platform().disks().map(|(_, config)| config).eq(&expected),
-                "the seed's disks are not those of the handshake"
-            );
-            let expected = self.identity.shape.net.map(|NetShape { mac, mtu }| NetConfig { mac, mtu });
-            anyhow::ensure!(
-                machine.platform().net() == expected,
-                "the seed's network card is not that of the handshake"
-            );
-            Ok(machine)
-        });
-        match made {
+        let report = match self.make(seed) {
             Ok(machine) => {
                 let (vm, time_ns) = (self.identity.vm, machine.time_ns());
                 self.site.outlets.disks.begin_bases(vm, self.generation, time_ns);
                 self.machine = Some(machine);
-                self.reports.send(Report::Loaded { position });
+                Report::Loaded(position)
             }
-            Err(error) => {
-                let reason = format!("{error:#}");
-                self.site.board.notice(format!("the seed cannot be used: {reason}"));
-                self.reports.send(Report::Failed { position, reason });
-            }
-        }
+            Err(error) => Report::Unusable(format!("{error:#}")),
+        };
+        self.reports.send(report);
+        None
     }
 
-    /// Waits until this side's disks hold what they were sent, safely.
-    fn finish_disks(&mut self) -> Option<anyhow::Result<Vec<Making>>> {
-        let written = self.writer.take()?.join();
-        Some(written.unwrap_or_else(|_| Err(anyhow::anyhow!("the thread that writes the disks panicked"))))
+    fn make(&self, seed: Seed) -> anyhow::Result<Machine> {
+        let machine = seed.finish(&Host::open()?)?;
+        let expected = disk::configs(&self.identity.shape.disks);
+        ensure!(
+            machine.platform().disks().map(|(_, config)| config).eq(&expected),
+            "its disks are not those of the handshake"
+        );
+        let expected = self.identity.shape.net.map(|NetShape { mac, mtu }| NetConfig { mac, mtu });
+        ensure!(machine.platform().net() == expected, "its network card is not that of the handshake");
+        Ok(machine)
     }
 
     fn execute(&mut self, batch: StepsFrame, bytes: u64) -> Option<SessionEnd> {
         let mut position = batch.first;
         for step in &batch.steps {
+            if self.quit.is_thrown() {
+                return None;
+            }
             if let Err(error) = self.step(position, step) {
                 return self.failed(position, error);
             }
             self.keep_outputs(position);
-            self.site.outlets.disks.come_to(position, step.time_ns);
+            // What a session that ends has left undone is not in the copies.
+            if !self.quit.is_thrown() {
+                self.site.outlets.disks.come_to(position, step.time_ns);
+            }
+            self.pulse.step();
             position = position.next();
         }
         let machine = self.machine.as_ref()?;
         let through = machine.position();
-        self.reports.send(Report::Executed { through, bytes, time_ns: machine.time_ns() });
-        machine.platform().powered_off().map(|off| SessionEnd::Served(Served::PoweredOff(off)))
+        let executed = Report::Executed { through, bytes, time_ns: machine.time_ns() };
+        if machine.platform().powered_off().is_some() {
+            self.reports.send(Report::PoweredOff(through));
+            self.reports.send(executed);
+        } else {
+            // Nobody waits for it while the primary is there: it goes with the next acknowledgement.
+            self.reports.leave(executed);
+        }
+        None
     }
 
     fn step(&mut self, position: Position, step: &Step) -> anyhow::Result<()> {
         // The guest hears that something is on its disk only when it is on this side's copy too.
-        self.site.outlets.disks.await_copies(&step.events)?;
+        self.site.outlets.disks.await_copies(&step.events, &self.quit)?;
         let machine = self.machine.as_mut().context("there is no machine")?;
-        replayed::step(machine, position, step, &mut self.outputs, &self.site.stop)
+        replayed::step(machine, position, step, &mut self.outputs, &self.quit)
     }
 
     fn failed(&mut self, position: Position, error: anyhow::Error) -> Option<SessionEnd> {
         self.machine = None;
         if matches!(error.downcast_ref(), Some(StepError::Stopped)) {
-            return Some(SessionEnd::Served(Served::Stopped));
+            // Why, the link thread has said or the stop switch tells.
+            return None;
         }
-        match error.downcast() {
-            Ok(divergence) => self.reports.send(Report::Diverged(divergence)),
+        let report = match error.downcast() {
+            Ok(divergence) => Report::Diverged(divergence),
             Err(error) => {
                 let reason = format!("{error:#}");
                 self.site.board.notice(format!("the VM cannot go on at {position}: {reason}"));
-                self.reports.send(Report::Failed { position, reason })
+                Report::Failed { position, reason }
             }
         };
+        self.reports.send(report);
         None
     }
 
@@ -270,9 +208,44 @@ impl Replica<'_> {
 
     fn copy_requests(&mut self) {
         for request in self.outputs.extract_if(.., |output| matches!(output, Output::Disk(_))) {
-            if let Output::Disk(request) = request {
-                self.site.outlets.disks.copy(request);
+            if let Output::Disk(request) = request
+                && !self.quit.is_thrown()
+            {
+                self.site.outlets.disks.copy(request, &self.quit);
             }
+        }
+    }
+
+    fn go_live(&mut self, how: &GoLive) -> Option<SessionEnd> {
+        let machine = self.machine.take()?;
+        let live_ns = take_over(self.site, &machine, self.addresses.as_ref(), &self.unreleased, how);
+        self.generation = how.generation;
+        if let Some(off) = machine.platform().powered_off() {
+            // All that was left to do was to say its last words.
+            return Some(SessionEnd::Served(Served::PoweredOff(off)));
+        }
+        Some(SessionEnd::Served(Served::TookOver {
+            machine: Box::new(machine),
+            identity: self.identity.clone(),
+            generation: how.generation,
+            live_ns,
+        }))
+    }
+
+    fn powered_off(&self) -> Option<Off> {
+        self.machine.as_ref()?.platform().powered_off()
+    }
+
+    /// The VM has ended in order: the copies of its disks say so, and the arbiter does, where the primary has not told it
+    /// of its own generation.
+    fn note_end(&self, primarys: Generation) {
+        let mark = self.identity.mark(self.generation, StampState::Ended);
+        if let Err(error) = self.site.outlets.disks.end(&mark) {
+            let text = format!("the copies of the disks do not say that the VM has ended: {error}");
+            self.site.board.notice(text);
+        }
+        if self.generation != primarys {
+            self.site.end(&self.identity.shape.name, self.generation, "the guest switched itself off");
         }
     }
 }

@@ -11,8 +11,7 @@ use super::{
         command, compare_files, disk, guest,
         replay::ensure_runs,
     },
-    MEMORY_MIB,
-    scene::Scene,
+    scene::{MEMORY_MIB, Scene},
 };
 
 impl Scene<'_> {

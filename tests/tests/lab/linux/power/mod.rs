@@ -1,6 +1,7 @@
 //! Power failures of either host under load, and cuts of the network between them: what Redis and SQLite have
 //! acknowledged stays, the connections of their clients go on, and the file system is whole in the end.
 
+mod blows;
 mod ending;
 mod scene;
 
@@ -9,24 +10,8 @@ use ftlog::DiskMode;
 use ftvmm::demo::random::Random;
 use ftvmm_tests::{harness, lab};
 
-use self::scene::Scene;
+use self::{blows::blows, scene::Scene};
 use super::{Journal, clients::Clients, plan, plan_without_disks};
-
-/// The blows, before they are shuffled, from the front and again as often as it takes; see [`how_many`].
-const BLOWS: [Blow; 8] = [
-    Blow::Primary,
-    Blow::Network,
-    Blow::Primary,
-    Blow::Secondary,
-    Blow::Primary,
-    Blow::Primary,
-    Blow::Secondary,
-    Blow::Primary,
-];
-/// They come within this time after the machine is protected.
-const WITHIN_MS: u64 = 2000;
-/// The guest's memory, MiB.
-const MEMORY_MIB: u32 = 192;
 
 #[test]
 fn linux_with_replicated_disks_survives_power_failures() {
@@ -36,37 +21,6 @@ fn linux_with_replicated_disks_survives_power_failures() {
 #[test]
 fn linux_with_a_shared_disk_survives_power_failures() {
     power_failures(DiskMode::Shared);
-}
-
-/// What befalls the pair.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Blow {
-    /// The primary's host loses power.
-    Primary,
-    /// The secondary's host loses power.
-    Secondary,
-    /// The hosts cannot hear each other any more; both hear the clients.
-    Network,
-}
-
-/// How many blows there are unless `FTVMM_KILLS` says otherwise. With the other tests of the lab the primary's host
-/// loses power ten times. Replicated disks are compared after each blow, which takes most of these tests' time.
-fn how_many(mode: DiskMode) -> u64 {
-    match mode {
-        DiskMode::Shared => 8,
-        DiskMode::Replicated => 5,
-    }
-}
-
-/// Blows in a random order.
-fn blows(mode: DiskMode, random: &mut Random) -> Vec<Blow> {
-    let count = harness::number("FTVMM_KILLS").unwrap_or_else(|| how_many(mode)) as usize;
-    let mut blows = BLOWS.repeat(count.div_ceil(BLOWS.len()));
-    blows.truncate(count);
-    for last in (1..count).rev() {
-        blows.swap(last, random.below(last as u64 + 1) as usize);
-    }
-    blows
 }
 
 fn power_failures(mode: DiskMode) {

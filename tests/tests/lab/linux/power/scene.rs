@@ -20,8 +20,13 @@ use ftvmm_tests::{
 
 use super::{
     super::{Journal, PATIENCE, await_console, clients::Clients, pair, replay::ensure_runs, share_disk},
-    Blow, MEMORY_MIB, WITHIN_MS,
+    blows::Blow,
 };
+
+/// The blows come within this time after the machine is protected.
+const WITHIN_MS: u64 = 2000;
+/// The guest's memory, MiB.
+pub const MEMORY_MIB: u32 = 192;
 
 /// A protected machine.
 pub struct Scene<'a> {

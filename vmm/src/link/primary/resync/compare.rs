@@ -6,7 +6,7 @@ use anyhow::{Context, bail, ensure};
 use crossbeam_channel::Receiver;
 use ftlog::{DISK_BLOCK, DiskBases, DiskBlock, DiskRegions};
 
-use super::{Heard, Letter};
+use super::letters::{Heard, Letter};
 use crate::{
     disk::{DiskCopy, Regions},
     link::mailbox::Mailbox,

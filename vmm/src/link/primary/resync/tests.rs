@@ -1,6 +1,12 @@
 //! Both ends of the comparison, with a wire that this thread is.
 
-use std::{fs, path::PathBuf, slice::from_ref, sync::Arc, time::Duration};
+use std::{
+    fs,
+    path::PathBuf,
+    slice::from_ref,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use devices::{DiskOperation, DiskRequest, FIRST_DISK_SLOT, Output};
 use ftlog::{DISK_BLOCK, DiskBlock, DiskMode, DiskRegions, Position, Shape, VmId};
@@ -20,10 +26,10 @@ use crate::{
     identity::VmIdentity,
     ingress::Inbox,
     link::{
-        mailbox::{Mailbox, mailbox},
+        mailbox::{Letters, mailbox},
         secondary::{
-            copies::{self, Copies, Writer},
-            replica::Report,
+            copies::{self, Copies},
+            messages::Report,
         },
     },
 };
@@ -110,8 +116,27 @@ fn mark(state: StampState) -> Mark {
     identity.mark(Generation(1), state)
 }
 
-fn start(disks: &Disks, reports: Mailbox<Report>) -> (Copies, Writer) {
-    Copies::start(disks, &mark(StampState::Follower), &[], reports, Board::default()).unwrap().unwrap()
+fn start(disks: &Disks) -> (Copies, Letters<Report>) {
+    let (reports, heard) = mailbox().unwrap();
+    let mark = mark(StampState::Follower);
+    let copies = Copies::start(disks, &mark, &[], reports, Board::default()).unwrap().unwrap();
+    (copies, heard)
+}
+
+/// Waits for how it ended.
+fn outcome(heard: &Letters<Report>) -> Result<(), String> {
+    loop {
+        let mut ready = [PollFd::from_borrowed_fd(heard.descriptor(), PollFlags::IN)];
+        assert_eq!(poll(&mut ready, Some(&Timespec::try_from(PATIENCE).unwrap())).unwrap(), 1);
+        heard.acknowledge();
+        while let Some(report) = heard.next() {
+            match report {
+                Report::Copied => return Ok(()),
+                Report::Unusable(reason) => return Err(reason),
+                _ => {}
+            }
+        }
+    }
 }
 
 fn frame(kind: FrameKind, body: Vec<u8>) -> Frame {
@@ -131,7 +156,9 @@ fn wait(resync: &Resync, copies: &Copies) {
 struct Session {
     resync: Resync,
     copies: Copies,
-    writer: Writer,
+    heard: Letters<Report>,
+    /// Held by whoever writes the copies.
+    writing: Arc<Mutex<()>>,
     /// What is compared, for people.
     said: String,
 }
@@ -160,9 +187,9 @@ impl Session {
                 match letter {
                     Letter::Regions(what, body) => {
                         *said += &what;
-                        copies.hear(&frame(FrameKind::DiskRegions, body)).unwrap();
+                        copies.hear(frame(FrameKind::DiskRegions, body)).unwrap();
                     }
-                    Letter::Block(body) => copies.hear(&frame(FrameKind::DiskBlock, body)).unwrap(),
+                    Letter::Block(body) => copies.hear(frame(FrameKind::DiskBlock, body)).unwrap(),
                     Letter::Nearly => return Ok(()),
                     Letter::Failed(reason) => return Err(reason),
                 }
@@ -177,26 +204,24 @@ impl Session {
     fn finish(mut self, primary: &Side) -> String {
         assert!(primary.disks.wait_idle());
         let mut last = primary.disks.copies().unwrap();
-        send_changes(&mut last, &mut |body| self.copies.hear(&frame(FrameKind::DiskBlock, body))).unwrap();
-        drop(self.copies);
-        for made in self.writer.join().unwrap().unwrap() {
-            made.finish().unwrap();
-        }
+        send_changes(&mut last, &mut |body| self.copies.hear(frame(FrameKind::DiskBlock, body))).unwrap();
+        self.copies.finish();
+        outcome(&self.heard).unwrap();
         self.said
     }
 
     /// It comes to nothing.
     fn break_off(self) {
         drop(self.copies);
-        self.writer.join().unwrap().unwrap();
+        drop(self.writing.lock().unwrap());
     }
 }
 
 fn begin_session(primary: &Side, secondary: &Side) -> Session {
-    let (reports, _heard) = mailbox().unwrap();
-    let (copies, writer) = start(&secondary.disks, reports);
+    let (copies, heard) = start(&secondary.disks);
+    let writing = secondary.disks.comparison();
     let resync = Resync::start(Link(1), Generation(1), &primary.disks).unwrap().unwrap();
-    Session { resync, copies, writer, said: String::new() }
+    Session { resync, copies, heard, writing, said: String::new() }
 }
 
 fn begin_pair(primary: &Side, secondary: &Side, go_on: impl FnMut() -> bool) -> Session {
@@ -297,7 +322,7 @@ fn read_only_copies_that_differ_are_refused_and_equal_ones_are_not() {
         assert_eq!(compared.is_ok(), equal, "{compared:?}");
         assert!(compared.err().is_none_or(|reason| reason.contains("read-only disk 0")));
         let block = DiskBlock { disk: 0, block: 0, data: &[0; DISK_BLOCK] }.encode();
-        session.copies.hear(&frame(FrameKind::DiskBlock, block)).unwrap_err();
+        session.copies.hear(frame(FrameKind::DiskBlock, block)).unwrap_err();
     }
 }
 
@@ -344,21 +369,20 @@ fn a_peer_that_breaks_the_order_or_names_what_is_not_there_is_refused() {
         assert!(told(&primary.disks, &frames).is_some(), "{frames:?}");
     }
 
-    let (reports, _heard) = mailbox().unwrap();
-    let (mut copies, _) = start(&secondary.disks, reports);
+    let (mut copies, _heard) = start(&secondary.disks);
     let regions = |disk, len| frame(FrameKind::DiskRegions, DiskRegions { disk, map: vec![1; len] }.encode());
     for wrong in [regions(1, 1), regions(0, 2)] {
-        copies.hear(&wrong).unwrap_err();
+        copies.hear(wrong).unwrap_err();
     }
-    copies.hear(&regions(0, 1)).unwrap();
-    copies.hear(&regions(0, 1)).expect_err("twice");
+    copies.hear(regions(0, 1)).unwrap();
+    copies.hear(regions(0, 1)).expect_err("twice");
     let block = |disk, block, len| {
         frame(FrameKind::DiskBlock, DiskBlock { disk, block, data: &vec![0; len] }.encode())
     };
     for wrong in [block(1, 0, DISK_BLOCK), block(0, 0, 512), block(0, 300, DISK_BLOCK), block(0, 301, 1)] {
-        copies.hear(&wrong).unwrap_err();
+        copies.hear(wrong).unwrap_err();
     }
-    copies.hear(&block(0, 300, 3 * 512)).unwrap();
+    copies.hear(block(0, 300, 3 * 512)).unwrap();
 }
 
 mod luck;

@@ -147,7 +147,7 @@ fn execute(side: &Side, entry: &Entry, live: bool) {
         Entry::Write { id, offset, byte, len } => {
             let operation = DiskOperation::Write { offset: *offset, data: vec![*byte; *len] };
             let request = DiskRequest { slot: FIRST_DISK_SLOT, id: *id, operation };
-            if live { side.ask(request) } else { side.disks.copy(request) }
+            if live { side.ask(request) } else { side.disks.copy(request, &replay::StopSwitch::default()) }
         }
     }
 }

@@ -1,14 +1,15 @@
-//! What goes over the connection to the secondary and what comes back.
+//! The connection to the secondary: what it says means this to the controller, and how a divergence is explained.
 
 use std::collections::VecDeque;
 
 use anyhow::Context;
-use ftlog::RegisterFile;
-use ftlog::{Ack, Diverged, Frame, FrameKind, Message, Position, Refuse, Registers};
+use ftlog::{Ack, Diverged, Frame, FrameKind, Heartbeat, Message, Position, Refuse, RegisterFile, Registers};
 use protocol::{
     LossReason,
     primary::{Link, PeerEvent},
 };
+
+use replay::trace::{self, Stage};
 
 use crate::link::connection::Connection;
 
@@ -16,7 +17,7 @@ use crate::link::connection::Connection;
 const KEPT_REGISTERS: usize = 1 << 15;
 
 /// The connection of one session.
-pub struct Stream {
+pub struct Wire {
     /// Its number.
     pub link: Link,
     /// Its socket.
@@ -51,17 +52,20 @@ impl RegisterRing {
     }
 }
 
-/// What a frame of the secondary means to the core.
+/// What a frame of the secondary means.
 pub fn understand(frame: &Frame) -> Result<PeerEvent, LossReason> {
     let damaged = |_| LossReason::Damaged;
     Ok(match frame.kind {
         FrameKind::Ack => {
             let ack = Ack::decode(&frame.body).map_err(damaged)?;
-            let Ack { received, executed, executed_bytes, executed_time_ns: _, condition: _ } = ack;
-            PeerEvent::Acknowledged { received, executed, executed_bytes }
+            let Ack { received, executed, executed_bytes, executed_time_ns: _, condition } = ack;
+            trace::mark(Stage::Heard, received);
+            PeerEvent::Acknowledged { received, executed, executed_bytes, condition }
         }
         FrameKind::SeedHeld => PeerEvent::SeedHeld { position: decode_position(&frame.body)? },
-        FrameKind::Heartbeat => PeerEvent::Heard,
+        FrameKind::Heartbeat => {
+            PeerEvent::Condition(Heartbeat::decode(&frame.body).map_err(damaged)?.condition)
+        }
         _ => return Err(LossReason::Damaged),
     })
 }
@@ -72,11 +76,11 @@ fn decode_position(body: &[u8]) -> Result<Position, LossReason> {
 }
 
 /// Explains a divergence with both sides' registers, and tells the secondary ours.
-pub fn answer_divergence(stream: &mut Stream, frame: &Frame, ring: &RegisterRing) -> anyhow::Result<String> {
+pub fn answer_divergence(wire: &mut Wire, frame: &Frame, ring: &RegisterRing) -> anyhow::Result<String> {
     let diverged = Diverged::decode(&frame.body).context("the secondary diverged and cannot say where")?;
     let ours = ring.at(diverged.position);
     let answer = Registers { position: diverged.position, registers: ours.copied() };
-    stream.connection.send(FrameKind::Registers, &answer.encode()?);
+    wire.connection.send(FrameKind::Registers, &answer.encode()?);
     let registers = match ours {
         Some(ours) => ftlog::describe_both(ours, &diverged.registers),
         None => ftlog::describe(&diverged.registers),

@@ -1,0 +1,279 @@
+//! The effects of the controller, done.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
+
+use devices::{DiskRequest, Output};
+use ftlog::{Condition, FrameKind, Generation, Heartbeat, Message as _, Position, Refuse, Welcome};
+use protocol::primary::{
+    Link,
+    controller::{Attempt, Effect, Event, Fence, Halt, Message, Notice},
+};
+use replay::trace::{self, Stage};
+
+use super::{
+    answers::Answers,
+    errands::Errands,
+    figures::Figures,
+    orders::{Halted, Orders},
+    resync::Resync,
+    wire::{RegisterRing, Wire},
+};
+use crate::{
+    control::{Board, Role},
+    host::clock::boot_ns,
+    link::{Site, connection::Connection},
+};
+
+/// How a protected VM's arbiter is called in `status` when it cannot be seen.
+const ARBITER: &str = "arbiter";
+/// And its secondary, when something ails that.
+const SECONDARY: &str = "secondary";
+
+/// All that the effects are done with.
+pub struct Hands {
+    pub site: Site,
+    pub errands: Errands,
+    pub orders: Arc<Orders>,
+    pub answers: Answers,
+    pub figures: Figures,
+    pub registers: RegisterRing,
+    pub wire: Option<Wire>,
+    /// While the secondary's disks are made equal to ours.
+    pub resync: Option<Resync>,
+    /// Connections that the controller has not decided on.
+    pub reached: BTreeMap<Attempt, (Connection, Welcome)>,
+    /// Log that is not sent.
+    pub log: VecDeque<(Position, Vec<u8>)>,
+    /// Virtual time of what was recorded last, ns.
+    pub time_ns: u64,
+    /// When the VM ran live after a takeover, until it has said something.
+    pub awaiting_first_output: Option<u64>,
+    /// What is found out while effects are done, for the controller to hear.
+    pub news: VecDeque<Event<Output, DiskRequest>>,
+    pub protected: bool,
+    /// The secondary was told that the VM has ended.
+    pub ended: bool,
+}
+
+impl Hands {
+    /// Does one thing.
+    pub fn carry_out(&mut self, effect: Effect<Output, DiskRequest>) {
+        match effect {
+            Effect::Claim { generation, after, yields } => self.errands.claim(generation, after, yields),
+            Effect::Look { ours } => self.errands.look(ours),
+            Effect::EnterGeneration { generation, begins } => self.enter(generation, begins),
+            Effect::Connect { attempt, to, generation } => self.errands.connect(attempt, to, generation),
+            Effect::Probe { attempt, to, generation } => self.errands.probe(attempt, to, generation),
+            Effect::Adopt { attempt, link } => {
+                let reached = self.reached.remove(&attempt);
+                self.wire = reached.map(|(connection, _)| Wire { link, connection, streaming: false });
+            }
+            Effect::Reject { attempt } => drop(self.reached.remove(&attempt)),
+            Effect::StartSeed { link, generation } => self.start_seed(link, generation),
+            Effect::Send { link, message } => self.send(link, message),
+            Effect::SendLog { link, through } => self.send_log(link, through),
+            Effect::ForgetLog { through } => {
+                while self.log.pop_front_if(|(last, _)| *last <= through).is_some() {}
+            }
+            Effect::DropPeer { link, .. } => self.drop_peer(link),
+            Effect::Emit { output, position, waited_ns } => self.emit(output, position, waited_ns),
+            Effect::Write(request) => self.site.outlets.disks.perform(request),
+            Effect::Fence(fence) => self.set_fence(fence),
+            Effect::Nudge => self.site.inbox.nudge(),
+            Effect::SetPace(pace) => self.orders.set_pace(pace),
+            Effect::Answer { asked, answer } => self.answers.give(asked, answer),
+            Effect::Tell(notice) => self.tell(notice),
+            Effect::Halt(halt) => self.halt(halt),
+        }
+    }
+
+    /// Writes what waits for the connection, as much as it takes now.
+    pub fn flush(&mut self) {
+        let Some(wire) = &mut self.wire else { return };
+        let link = wire.link;
+        if let Err(error) = wire.connection.flush() {
+            let event = protocol::primary::PeerEvent::Lost(error.into());
+            self.news.push_back(Event::Peer { link, event });
+        }
+    }
+
+    fn enter(&mut self, generation: Generation, begins: bool) {
+        self.errands.stamp(generation, begins);
+        self.site.board.update(|status| {
+            status.role = Role::Primary;
+            status.generation = generation.0;
+        });
+        self.site.board.notice(format!("running as the primary, generation {generation}"));
+    }
+
+    /// Compares and copies the disks, and pauses the VM for its seed when next to nothing is left to be copied.
+    fn start_seed(&mut self, link: Link, generation: Generation) {
+        match Resync::start(link, generation, &self.site.outlets.disks) {
+            Ok(Some(resync)) => self.resync = Some(resync),
+            Ok(None) => self.orders.seed(link, generation),
+            Err(error) => {
+                let reason = format!("the disks cannot be compared: {error}");
+                self.news.push_back(Event::SeedFailed { link, reason });
+            }
+        }
+    }
+
+    fn send(&mut self, link: Link, message: Message) {
+        let Some(wire) = self.wire.as_mut().filter(|wire| wire.link == link) else { return };
+        match message {
+            Message::SeedDone => {
+                wire.connection.send(FrameKind::SeedDone, &[]);
+                wire.streaming = true;
+                self.figures.begin_again();
+                self.orders.end_seed();
+            }
+            Message::Heartbeat { position, released, lease_ns, stalled_ns, health } => {
+                let condition = Condition { stalled_ns, health };
+                let beat = Heartbeat { position, released, time_ns: self.time_ns, lease_ns, condition };
+                wire.connection.send(FrameKind::Heartbeat, &beat.encode());
+            }
+            Message::Detach => wire.connection.send(FrameKind::Detach, &[]),
+            Message::Refuse(reason) => {
+                if let Ok(body) = Refuse::new(reason).encode() {
+                    wire.connection.send(FrameKind::Refuse, &body);
+                }
+            }
+        }
+    }
+
+    /// At once: the guest's outputs wait for its acknowledgement.
+    fn send_log(&mut self, link: Link, through: Position) {
+        while let Some((_, body)) = self.log.pop_front_if(|(last, _)| *last <= through) {
+            if let Some(wire) = self.wire.as_mut().filter(|wire| wire.link == link) {
+                wire.connection.send(FrameKind::Steps, &body);
+                self.figures.log_bytes += body.len() as u64;
+            }
+        }
+        self.flush();
+        trace::mark(Stage::Sent, through);
+    }
+
+    fn drop_peer(&mut self, link: Link) {
+        if let Some(mut wire) = self.wire.take_if(|wire| wire.link == link) {
+            // What was queued for it, such as Detach, is worth one attempt.
+            let _ = wire.connection.flush();
+        }
+        self.protected = false;
+        self.resync = None;
+        self.log.clear();
+        self.orders.end_seed();
+        self.site.outlets.disks.end_bases();
+        self.site.board.well(SECONDARY);
+    }
+
+    fn emit(&mut self, output: Output, position: Position, waited_ns: u64) {
+        trace::mark(Stage::Released, position);
+        if self.protected {
+            self.figures.committed(waited_ns);
+        }
+        if let Output::Reset(cause) = &output {
+            self.site.board.notice_once(cause.to_string());
+        }
+        let ends = matches!(output, Output::PowerOff(_));
+        self.site.outlets.emit(output);
+        trace::mark(Stage::Emitted, position);
+        if ends {
+            self.say_end();
+        }
+        if let Some(live_ns) = self.awaiting_first_output.take() {
+            note_first_output(&self.site.board, live_ns);
+        }
+    }
+
+    /// All that the guest has said has left: the secondary need not say it again.
+    fn say_end(&mut self) {
+        if let Some(wire) = &mut self.wire {
+            wire.connection.send(FrameKind::End, &[]);
+            self.ended = true;
+        }
+        self.flush();
+    }
+
+    fn set_fence(&mut self, fence: Fence) {
+        let disks = &self.site.outlets.disks;
+        match fence {
+            Fence::Open => disks.fence().open(),
+            Fence::Close => return disks.fence().close(),
+            Fence::Shut => disks.fence().shut(),
+            Fence::Extend(until_ns) => {
+                disks.fence().extend(until_ns);
+                if !disks.fence().take_wanted() {
+                    return;
+                }
+            }
+        }
+        disks.look_at_fence();
+    }
+
+    fn halt(&mut self, halt: Halt) {
+        let halted = match halt {
+            Halt::Elsewhere(reason) => Halted::Elsewhere(reason.to_string()),
+            Halt::OnRequest => Halted::OnRequest,
+            Halt::Unwell(health) => Halted::Unwell(health),
+        };
+        self.site.board.notice(halted.to_string());
+        self.orders.halt(halted);
+    }
+
+    fn tell(&mut self, notice: Notice) {
+        let board = &self.site.board;
+        match notice {
+            Notice::Claimed { generation, outcome } => {
+                board.notice_once(format!("arbiter, generation {generation}: {outcome}"));
+            }
+            Notice::Yields { generation } => {
+                let seconds = protocol::YIELD_NS / 1_000_000_000;
+                board.notice(format!(
+                    "generation {generation} is this side's; the guest starts in {seconds} s, when a side that still \
+                     runs the VM and sees the arbiter has halted"
+                ));
+            }
+            Notice::ArbiterUnclear(why) => board.trouble(ARBITER, why),
+            Notice::ArbiterSeen => board.well(ARBITER),
+            Notice::Paired { attempt } => {
+                if let Some((connection, welcome)) = self.reached.get(&attempt) {
+                    let (peer, software) = (connection.peer(), &welcome.software);
+                    board.notice(format!("{peer} ({software}) becomes the secondary"));
+                }
+            }
+            Notice::Protected => {
+                self.protected = true;
+                self.site.put_aside();
+                board.update(|status| status.last_loss = None);
+                board.notice("protected: the secondary holds the VM's state and follows");
+            }
+            Notice::LetGo => board.notice("the secondary was let go"),
+            Notice::Lost(reason) => note_loss(board, reason),
+            Notice::PeerHealth(health) if health.is_well() => board.well(SECONDARY),
+            Notice::PeerHealth(health) => {
+                board.trouble(SECONDARY, format!("not as well as it should be: {health}"))
+            }
+        }
+    }
+}
+
+/// An attempt that fails again and again for one reason is told once.
+fn note_loss(board: &Board, reason: String) {
+    if board.snapshot().last_loss.as_ref() != Some(&reason) {
+        board.notice(reason.clone());
+        board.update(|status| status.last_loss = Some(reason));
+    }
+}
+
+/// The VM has said the first thing after it went live.
+fn note_first_output(board: &Board, live_ns: u64) {
+    let after_ms = (boot_ns() - live_ns) as f64 / 1e6;
+    board.update(|status| {
+        if let Some(takeover) = &mut status.takeover {
+            takeover.first_output_ms = Some(after_ms);
+        }
+    });
+}

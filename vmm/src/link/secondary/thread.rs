@@ -1,0 +1,319 @@
+//! The secondary's link thread: it carries bytes and reports to the [`Follower`] and does what that decides.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    thread,
+    time::Duration,
+};
+
+use crossbeam_channel::Sender;
+use devices::Output;
+use ftlog::{Ack, Diverged, FrameKind, Generation, Position};
+use machine::VcpuThread;
+use protocol::{
+    LossReason,
+    arbiter::ClaimOutcome,
+    commit::Unreleased,
+    secondary::follower::{Action, Follower, Input},
+};
+use replay::{
+    Divergence, StopSwitch,
+    trace::{self, Stage},
+};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use super::{
+    arrival::Arrival,
+    copies::{Copies, Letter},
+    gauge::Gauge,
+    messages::{GoLive, Report, Task},
+    peer::Peer,
+    report::Reporter,
+    turn::Turn,
+};
+use crate::{
+    host::{clock::boot_ns, reserve},
+    identity::VmIdentity,
+    link::{
+        Site,
+        mailbox::{Letters, Mailbox},
+    },
+};
+
+/// How often everything is looked at when it cannot be waited for.
+const POLL_AGAIN: Duration = Duration::from_millis(1);
+/// A kick that comes just before KVM_RUN is lost, so it is repeated until it was heard.
+const KICK_AGAIN: Duration = Duration::from_millis(5);
+/// Above this much unsent no more digests are taken, bytes.
+const MAX_UNSENT: usize = 1 << 20;
+
+/// One primary's connection, and all that goes with it.
+pub struct LinkThread {
+    pub site: Site,
+    pub identity: VmIdentity,
+    /// Who holds the generation of the primary's.
+    pub primary_holder: String,
+    pub follower: Follower,
+    pub peer: Peer,
+    pub arrival: Arrival,
+    /// Until it can be shown.
+    pub divergence: Option<Divergence>,
+    pub gauge: Gauge,
+    pub reporter: Reporter,
+    pub tasks: Sender<Task>,
+    pub reports: Mailbox<Report>,
+    pub letters: Letters<Report>,
+    pub unreleased: Arc<Mutex<Unreleased<Output>>>,
+    pub quit: StopSwitch,
+    pub vcpu: VcpuThread,
+    /// Frames may be here already, which no poll tells of.
+    pub more_to_hear: bool,
+    /// The vCPU thread was told how it ends.
+    pub settled: bool,
+    pub done: bool,
+}
+
+impl LinkThread {
+    /// Runs until the vCPU thread is done with the session.
+    pub fn run(mut self) {
+        while !self.done {
+            if self.wait().is_err() {
+                // Such as that the host has no memory now, or allows fewer descriptors than these. Nothing here blocks,
+                // so all of them are looked at.
+                thread::sleep(POLL_AGAIN);
+            }
+            trace::mark(Stage::SecondaryWoken, Position(0));
+            // What is executed before what is acknowledged, which says so.
+            self.read_reports();
+            // The log before the clock: after a pause of this process it may show that the primary is well.
+            self.hear_primary();
+            self.send_digests();
+            self.look();
+            self.peer.flush();
+            self.interrupt();
+            self.report();
+        }
+    }
+
+    fn wait(&self) -> anyhow::Result<()> {
+        let patience = match self.more_to_hear {
+            true => Duration::ZERO,
+            false if self.quit.is_thrown() => KICK_AGAIN,
+            false => Duration::from_nanos(self.site.config.heartbeat_ns()),
+        };
+        let timeout = Timespec::try_from(patience)?;
+        let mut watched = vec![PollFd::from_borrowed_fd(self.letters.descriptor(), PollFlags::IN)];
+        watched.extend(self.peer.watched(!self.arrival.is_full()));
+        if let Some(copies) = self.copies_to_hear() {
+            watched.push(PollFd::from_borrowed_fd(copies.descriptor(), PollFlags::IN));
+        }
+        match poll(&mut watched, Some(&timeout)) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Not all at once, however much there is.
+    fn hear_primary(&mut self) {
+        self.more_to_hear = false;
+        let mut turn = Turn::default();
+        while !turn.is_over() {
+            if self.arrival.is_full() {
+                return;
+            }
+            let Some(input) = self.peer.next() else { return };
+            if let Input::Frame(frame) = &input {
+                turn.heard(frame.body.len());
+            }
+            self.tell(input);
+        }
+        self.more_to_hear = true;
+    }
+
+    /// The copies, unless there is more for the connection than it takes.
+    fn copies_to_hear(&self) -> Option<&Copies> {
+        let choked = self.peer.unsent().is_none_or(|unsent| unsent > MAX_UNSENT);
+        self.arrival.copies.as_ref().filter(|_| !choked)
+    }
+
+    /// Tells the primary what the copies hold, as far as that is known.
+    fn send_digests(&mut self) {
+        if let Some(copies) = &self.arrival.copies {
+            copies.letters.acknowledge();
+        }
+        while let Some(letter) = self.copies_to_hear().and_then(|copies| copies.letters.next()) {
+            match letter {
+                Letter::Bases(body) => self.peer.send(FrameKind::DiskBases, &body),
+                Letter::Digests(body) => self.peer.send(FrameKind::DiskDigests, &body),
+                Letter::Failed(reason) => self.tell(Input::Unusable { reason }),
+            }
+            self.peer.flush();
+        }
+        if let Some(copies) = self.arrival.copies.as_ref().filter(|copies| !copies.letters.is_empty()) {
+            copies.letters.wake();
+        }
+    }
+
+    fn read_reports(&mut self) {
+        self.letters.acknowledge();
+        while let Some(report) = self.letters.next() {
+            match report {
+                Report::Copied => {
+                    self.arrival.copies = None;
+                    self.tell(Input::Copied);
+                }
+                Report::Unusable(reason) => self.tell(Input::Unusable { reason }),
+                Report::Loaded(position) => self.tell(Input::Loaded { position }),
+                Report::Executed { through, bytes, time_ns } => {
+                    self.tell(Input::Executed { through, bytes, time_ns });
+                }
+                Report::PoweredOff(position) => self.tell(Input::PoweredOff { position }),
+                Report::Diverged(divergence) => self.diverged(divergence),
+                Report::Failed { position, reason } => self.tell(Input::Failed { position, reason }),
+                Report::Claimed(generation, outcome) => {
+                    self.site.board.notice_once(format!("arbiter, generation {generation}: {outcome}"));
+                    self.tell(Input::Claimed { generation, outcome });
+                }
+                // That it was told has ended the wait for it.
+                Report::Room | Report::CaughtUp => {}
+                Report::Ended => self.done = true,
+            }
+        }
+    }
+
+    fn diverged(&mut self, divergence: Divergence) {
+        let Divergence { position, difference, replayed, .. } = &divergence;
+        let diverged = Diverged::new(*position, difference.to_string(), **replayed);
+        self.divergence = Some(divergence);
+        self.tell(Input::Diverged(Box::new(diverged)));
+    }
+
+    fn look(&mut self) {
+        if let Some(sample) = self.gauge.look(self.arrival.work(), boot_ns()) {
+            self.tell(Input::Seen(sample));
+        }
+        self.tell(Input::Tick);
+    }
+
+    /// What the vCPU thread executes is worth nothing any more.
+    fn interrupt(&self) {
+        if self.site.stop.is_thrown() && !self.settled {
+            self.quit.throw();
+        }
+        if self.quit.is_thrown() {
+            self.vcpu.kick();
+        }
+    }
+
+    fn report(&mut self) {
+        let peer = self.peer.address();
+        let (site, follower) = (&self.site, &self.follower);
+        let disks = &site.outlets.disks;
+        self.reporter.report(&site.board, follower, &self.identity, disks, peer, boot_ns());
+    }
+
+    fn tell(&mut self, input: Input) {
+        let mut actions = Vec::new();
+        self.follower.handle(input, boot_ns(), &mut actions);
+        for action in actions {
+            self.carry_out(action);
+        }
+    }
+
+    fn carry_out(&mut self, action: Action) {
+        match action {
+            Action::Send { kind, body } => {
+                let received =
+                    Ack::decode(&body).ok().filter(|_| kind == FrameKind::Ack).map(|ack| ack.received);
+                received.inspect(|through| trace::mark(Stage::Decoded, *through));
+                self.peer.send(kind, &body);
+                // The primary's outputs wait for it.
+                if let Some(through) = received {
+                    self.peer.flush();
+                    trace::mark(Stage::Acknowledged, through);
+                }
+            }
+            Action::Seed(frame) => {
+                let added = self.arrival.add(&frame, &self.identity);
+                self.unless_unusable(added);
+            }
+            Action::Copy(frame) => {
+                let copied = self.arrival.copy(frame);
+                self.unless_unusable(copied);
+            }
+            Action::FinishCopies => self.arrival.copies.iter_mut().for_each(Copies::finish),
+            Action::Load => match self.arrival.take() {
+                Some(seed) => self.give(Task::Load(Box::new(seed))),
+                None => self.tell(Input::Lost(LossReason::Damaged)),
+            },
+            Action::Following { position } => {
+                self.site.board.notice(format!("following the primary from {position}"));
+                self.site.put_aside();
+            }
+            Action::Execute { batch, bytes } => self.give(Task::Execute { batch, bytes }),
+            Action::Released { through } => {
+                self.unreleased.lock().unwrap_or_else(PoisonError::into_inner).released(through);
+            }
+            Action::GivenUp { reason } => {
+                self.site.board.notice(format!("the primary gives up: {reason}"));
+            }
+            Action::Explained { registers } => {
+                if let Some(divergence) = self.divergence.take() {
+                    self.site.board.notice(Divergence { recorded: registers, ..divergence }.to_string());
+                }
+            }
+            Action::DropPeer { reason } => {
+                self.peer.drop_it();
+                self.site.board.notice(format!("the primary is lost: {reason}"));
+                self.give(Task::CatchUp);
+            }
+            Action::Claim { generation } => self.claim(generation),
+            Action::GoLive { generation, from, recovery, loss, lease_ns } => {
+                self.settle(Task::GoLive(GoLive { generation, from, recovery, loss, lease_ns }));
+            }
+            Action::Discard { reason } => self.discard(reason.to_string()),
+            Action::End => self.settle(Task::End),
+        }
+    }
+
+    fn unless_unusable(&mut self, result: anyhow::Result<()>) {
+        if let Err(error) = result {
+            self.tell(Input::Unusable { reason: format!("{error:#}") });
+        }
+    }
+
+    fn give(&self, task: Task) {
+        // Nobody takes it when the vCPU thread was stopped.
+        let _ = self.tasks.send(task);
+    }
+
+    fn settle(&mut self, task: Task) {
+        self.settled = true;
+        self.peer.drop_it();
+        self.give(task);
+    }
+
+    /// Whatever waits to be executed is overtaken.
+    fn discard(&mut self, reason: String) {
+        self.quit.throw();
+        self.arrival = Arrival::new(None);
+        self.peer.refuse(&reason);
+        self.settle(Task::Discard(reason));
+    }
+
+    /// On a thread of its own: a shared directory may take long to answer.
+    fn claim(&self, generation: Generation) {
+        let (site, identity, reports) = (self.site.clone(), self.identity.clone(), self.reports.clone());
+        let primary = self.primary_holder.clone();
+        reserve::spend();
+        let spawned = reserve::spawn("claim", move || {
+            let outcome = site.claim(&identity, generation, Some(&primary), false);
+            reports.send(Report::Claimed(generation, outcome));
+        });
+        if let Err(error) = spawned {
+            // It was not asked, so it is asked again.
+            let outcome = ClaimOutcome::Unavailable { reason: format!("no thread to ask it: {error}") };
+            self.reports.send(Report::Claimed(generation, outcome));
+        }
+    }
+}
