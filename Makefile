@@ -7,7 +7,7 @@ PROGRAM = $${CARGO_TARGET_DIR:-target}/release/ftvmm
 # Where scripts/cargo-static builds.
 STATIC = $${CARGO_TARGET_DIR:-target}/x86_64-unknown-linux-gnu/release
 
-.PHONY: help demo lab test test-lab check build setup sim sabotage bench bench-kv bench-compile bench-compile-criterion \
+.PHONY: help demo lab test test-lab check build setup sim sabotage bench bench-kv bench-commit bench-compile bench-compile-criterion \
 	bench-exits fuzz clean clean-cache
 
 help: ## list what there is to make
@@ -66,6 +66,12 @@ bench-kv: ## the benchmark table: throughput, latency, takeovers (ARGS="--rounds
 	@scripts/build-program
 	cargo build --release --locked -p ftvmm-benches --bins
 	@scripts/as-root $${CARGO_TARGET_DIR:-target}/release/bench-kv $(ARGS)
+
+bench-commit: ## the path of an output, a time for each stage (ARGS="--against PROGRAM --json")
+	@scripts/setup test
+	@scripts/build-program
+	cargo build --release --locked -p ftvmm-benches --bins
+	@scripts/as-root $${CARGO_TARGET_DIR:-target}/release/bench-commit $(ARGS)
 
 bench-compile: ## a Linux guest compiles the kernel, protected and not, on two lab hosts (ARGS="--quick", ARGS=--here)
 	@scripts/setup lab

@@ -1,14 +1,15 @@
 //! What the benchmarks share: machines to measure, and what becomes of the figures.
 //!
 //! `benches/` holds the criterion benchmarks of single costs, `src/bin/bench-kv` the one of the whole program under
-//! redis-benchmark, `src/bin/ack_peer.rs` the peer that it measures a primary's own cost against, and
-//! `src/bin/bench-compile` that of a Linux guest, which `benches/compile.rs` has criterion measure as well,
+//! redis-benchmark, `src/bin/ack_peer.rs` the peer that it measures a primary's own cost against, `src/bin/bench-commit`
+//! that of the path of an output, and `src/bin/bench-compile` that of a Linux guest, which `benches/compile.rs` has criterion measure as well,
 //! and `src/bin/bench-exits` counts its VM exits.
 
 pub mod cpu;
 pub mod host;
 pub mod linux;
 pub mod numbers;
+pub mod spread;
 pub mod table;
 pub mod targets;
 pub mod tiny;

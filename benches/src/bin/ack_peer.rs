@@ -112,7 +112,7 @@ impl AckPeer {
     fn hear(&mut self, frame: &Frame) -> anyhow::Result<()> {
         match frame.kind {
             FrameKind::Begin => self.through = Manifest::decode(&frame.body)?.position,
-            FrameKind::Pages => {
+            FrameKind::Pages | FrameKind::BootPages => {
                 for page in decode_pages(&frame.body) {
                     page?;
                 }
@@ -229,6 +229,7 @@ mod tests {
     fn each_batch_is_acknowledged_as_received_and_executed() {
         let (mut connection, peer) = connect();
         connection.send(FrameKind::Begin, &manifest(Position(4)).encode().unwrap());
+        connection.send(FrameKind::BootPages, &[]);
         connection.send(FrameKind::State, &[]);
         connection.send(FrameKind::SeedDone, &[]);
         let held = connection.receive_within(PATIENCE).unwrap();

@@ -5,6 +5,7 @@
 //! all modes alike; what is printed are medians over the rounds.
 
 mod memory;
+mod plan;
 mod program;
 mod report;
 mod round;
@@ -21,6 +22,7 @@ use ftvmm_benches::{
 };
 use ftvmm_tests::lab::artefacts;
 
+use plan::Plan;
 use program::ProgramSize;
 use report::Report;
 use round::Measured;
@@ -49,19 +51,6 @@ struct Arguments {
     /// Print one JSON object, with every single measurement in it
     #[arg(long)]
     json: bool,
-}
-
-/// How much is measured.
-#[derive(Debug, Clone, Copy, serde::Serialize)]
-pub struct Plan {
-    /// Rounds.
-    pub rounds: u32,
-    /// Files to compile; all without.
-    pub files: Option<u32>,
-    /// Files compiled before: they have the compiler read from the disk.
-    pub warm: u32,
-    /// Seconds of idling.
-    pub idle: u32,
 }
 
 /// Files for which emulated hosts have the time.

@@ -11,7 +11,7 @@ use ftvmm_benches::{
 };
 use serde_json::json;
 
-use crate::{Plan, memory::MonitorMemory, program::ProgramSize, round::Measured, window::Window};
+use crate::{memory::MonitorMemory, plan::Plan, program::ProgramSize, round::Measured, window::Window};
 
 /// Everything that was measured.
 pub struct Report {

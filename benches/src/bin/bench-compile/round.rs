@@ -6,7 +6,7 @@ use anyhow::Context;
 use ftvmm_benches::linux::{Compiled, Guest, MEMORY_MIB, Mode, Place};
 use serde::Serialize;
 
-use crate::{Plan, memory::MonitorMemory, window::Window};
+use crate::{memory::MonitorMemory, plan::Plan, window::Window};
 
 /// One mode in one round.
 #[derive(Debug, Serialize)]

@@ -6,6 +6,7 @@
 
 mod load;
 mod modes;
+mod plan;
 mod replayed;
 mod report;
 mod round;
@@ -19,6 +20,7 @@ use ftvmm::demo::{net, pair::Setup};
 use ftvmm_benches::{host::Description, neighbour};
 
 use modes::{LIVE_TAP, Mode, SHADOW_TAP};
+use plan::Plan;
 use report::Report;
 
 /// Benchmark the key-value guest: throughput, latency, CPU time, log, commit delay, takeover, replay
@@ -39,17 +41,6 @@ struct Arguments {
     /// Print one JSON object, with every single measurement in it
     #[arg(long)]
     json: bool,
-}
-
-/// How much is measured.
-#[derive(Debug, Clone, Copy, serde::Serialize)]
-pub struct Plan {
-    /// Rounds.
-    pub rounds: u32,
-    /// Requests of each command.
-    pub requests: u32,
-    /// Kills of the primary.
-    pub kills: u32,
 }
 
 impl Arguments {

@@ -9,9 +9,9 @@ use ftvmm_benches::{
 use serde_json::json;
 
 use crate::{
-    Plan,
     load::{COMMANDS, CONNECTIONS, PIPELINE},
     modes::Mode,
+    plan::Plan,
     replayed::Replayed,
     round::Measured,
     takeovers::Takeovers,

@@ -8,9 +8,9 @@ use ftvmm_benches::cpu;
 use serde::Serialize;
 
 use crate::{
-    Plan,
     load::{self, Outcome, PIPELINE},
     modes::{Mode, Server},
+    plan::Plan,
     replayed::{self, Replayed},
 };
 

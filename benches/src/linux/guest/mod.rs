@@ -11,19 +11,16 @@ use ftvmm::{
     demo::wait,
 };
 
+pub use self::starting::MEMORY_MIB;
 use self::{
     console::{find_line, last_lines, value},
-    starting::Programs,
+    starting::{PATIENCE, Programs},
 };
 use super::{
     Mode,
     place::{Place, Started},
 };
 
-/// The guest's memory, MiB.
-pub const MEMORY_MIB: u32 = 512;
-/// How long a guest may take to boot, be protected, or end: two lab hosts are emulated on this machine's cores.
-const PATIENCE: Duration = Duration::from_secs(300);
 /// The longest wait for a workload.
 const WORK_PATIENCE: Duration = Duration::from_secs(3600);
 /// Where the guest's root image has them.

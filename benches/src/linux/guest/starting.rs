@@ -1,13 +1,20 @@
 //! The programs of a guest, and what they are told.
 
+use std::time::Duration;
+
 use anyhow::bail;
 use ftvmm::demo::wait;
 
-use super::{MEMORY_MIB, PATIENCE, console::last_lines};
+use super::console::last_lines;
 use crate::linux::{
     Mode,
     place::{Place, Side, Started},
 };
+
+/// The guest's memory, MiB.
+pub const MEMORY_MIB: u32 = 512;
+/// How long a guest may take to boot, be protected, or end: two lab hosts are emulated on this machine's cores.
+pub const PATIENCE: Duration = Duration::from_secs(300);
 
 /// What runs on the two sides.
 pub struct Programs<'a> {
