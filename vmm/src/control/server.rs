@@ -111,8 +111,9 @@ impl Clients {
     fn serve(&mut self) {
         let mut commands = self.sessions.iter().filter(|session| session.waits()).count();
         for session in &mut self.sessions {
+            let waited = session.waits();
             session.serve(&self.board, commands < MAX_COMMANDS);
-            commands += usize::from(session.waits());
+            commands = commands + usize::from(session.waits()) - usize::from(waited);
         }
         self.sessions.retain(|session| !session.is_over());
     }
