@@ -1,6 +1,13 @@
 //! One claim, asked again until the arbiter answers.
 
+use alloc::string::String;
+
 use ftlog::Generation;
+
+use crate::{
+    arbiter::ClaimOutcome,
+    sabotage::{self, Check},
+};
 
 /// The first wait after an arbiter that did not answer, in ns; it doubles with each further one.
 const FIRST_WAIT_NS: u64 = 20_000_000;
@@ -15,6 +22,17 @@ const MOST_OUT: u32 = 3;
 /// How long a side that is not well leaves the first claim to the other, in ns: longer than it takes two sides to notice
 /// that they have lost each other, and to execute what is left.
 const HESITATION_NS: u64 = 2_000_000_000;
+
+/// What the arbiter has decided.
+pub(super) enum Decision {
+    /// The generation is ours.
+    Won,
+    /// It is somebody else's.
+    Lost {
+        /// Whose.
+        holder: String,
+    },
+}
 
 /// A claim under way. It is given up only for a definite answer: a claim without one may have been entered.
 ///
@@ -48,13 +66,35 @@ impl Arbitration {
         self.generation
     }
 
+    /// Takes an answer; gives what it decides, if it decides and was asked for.
+    pub(super) fn answered(
+        &mut self,
+        generation: Generation,
+        outcome: ClaimOutcome,
+        now_ns: u64,
+    ) -> Option<Decision> {
+        if !self.expects(generation) {
+            return None;
+        }
+        match outcome {
+            ClaimOutcome::Won => Some(Decision::Won),
+            ClaimOutcome::Lost { .. } if sabotage::disabled(Check::Arbiter) => Some(Decision::Won),
+            ClaimOutcome::Unavailable { .. } if sabotage::disabled(Check::Unavailable) => Some(Decision::Won),
+            ClaimOutcome::Lost { holder } => Some(Decision::Lost { holder }),
+            ClaimOutcome::Unavailable { .. } => {
+                self.unavailable(now_ns);
+                None
+            }
+        }
+    }
+
     /// Whether an answer for `generation` is expected.
-    pub(super) fn expects(&self, generation: Generation) -> bool {
+    fn expects(&self, generation: Generation) -> bool {
         self.out > 0 && self.generation == generation
     }
 
     /// The arbiter did not answer.
-    pub(super) fn unavailable(&mut self, now_ns: u64) {
+    fn unavailable(&mut self, now_ns: u64) {
         self.out = self.out.saturating_sub(1);
         self.ask_ns = Some(now_ns.saturating_add(FIRST_WAIT_NS << self.doublings));
         self.doublings = (self.doublings + 1).min(MOST_DOUBLINGS);

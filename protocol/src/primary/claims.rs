@@ -8,8 +8,7 @@ use super::{Effect, HaltReason, Phase, Primary};
 use crate::{
     LossReason,
     arbiter::ClaimOutcome,
-    arbitration::Arbitration,
-    sabotage::{self, Check},
+    arbitration::{Arbitration, Decision},
 };
 
 impl Primary {
@@ -52,21 +51,12 @@ impl Primary {
         effects: &mut Vec<Effect>,
     ) {
         let Some(arbitration) = &mut self.arbitration else { return };
-        if !arbitration.expects(generation) {
-            return;
-        }
-        match outcome {
-            ClaimOutcome::Won => self.won(generation, now_ns, effects),
-            ClaimOutcome::Lost { .. } if sabotage::disabled(Check::Arbiter) => {
-                self.won(generation, now_ns, effects);
-            }
-            ClaimOutcome::Unavailable { .. } if sabotage::disabled(Check::Unavailable) => {
-                self.won(generation, now_ns, effects);
-            }
-            ClaimOutcome::Lost { holder } => {
+        match arbitration.answered(generation, outcome, now_ns) {
+            Some(Decision::Won) => self.won(generation, now_ns, effects),
+            Some(Decision::Lost { holder }) => {
                 self.halt(HaltReason::ClaimLost { generation, holder }, effects);
             }
-            ClaimOutcome::Unavailable { .. } => arbitration.unavailable(now_ns),
+            None => {}
         }
     }
 

@@ -15,7 +15,7 @@ use alloc::vec::Vec;
 use ftlog::{Condition, Generation, Position};
 
 use crate::arbiter::ClaimOutcome;
-use crate::arbitration::Arbitration;
+use crate::arbitration::{Arbitration, Decision};
 use crate::detector::Detector;
 use crate::sabotage::{self, Check};
 use crate::{Config, LossReason, Recovery};
@@ -271,21 +271,12 @@ impl Secondary {
         effects: &mut Vec<Effect>,
     ) {
         let Some(arbitration) = &mut self.arbitration else { return };
-        if !arbitration.expects(generation) {
-            return;
-        }
-        match outcome {
-            ClaimOutcome::Won => self.go_live(generation, now_ns, effects),
-            ClaimOutcome::Lost { .. } if sabotage::disabled(Check::Arbiter) => {
-                self.go_live(generation, now_ns, effects);
-            }
-            ClaimOutcome::Unavailable { .. } if sabotage::disabled(Check::Unavailable) => {
-                self.go_live(generation, now_ns, effects);
-            }
-            ClaimOutcome::Lost { holder } => {
+        match arbitration.answered(generation, outcome, now_ns) {
+            Some(Decision::Won) => self.go_live(generation, now_ns, effects),
+            Some(Decision::Lost { holder }) => {
                 self.discard(DiscardReason::ClaimLost { generation, holder }, effects);
             }
-            ClaimOutcome::Unavailable { .. } => arbitration.unavailable(now_ns),
+            None => {}
         }
     }
 

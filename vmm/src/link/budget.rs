@@ -18,6 +18,12 @@ struct Used {
     closed: bool,
 }
 
+impl Used {
+    fn has_no_room_for(&self, bytes: u64, most_bytes: u64) -> bool {
+        !self.closed && self.bytes > 0 && self.bytes.saturating_add(bytes) > most_bytes
+    }
+}
+
 impl Budget {
     /// A budget of so many bytes.
     #[must_use]
@@ -29,9 +35,7 @@ impl Budget {
     /// room for everything.
     pub fn take(&self, bytes: u64) {
         let used = self.0.used.lock().unwrap_or_else(PoisonError::into_inner);
-        let full = |used: &mut Used| {
-            !used.closed && used.bytes > 0 && used.bytes.saturating_add(bytes) > self.0.most_bytes
-        };
+        let full = |used: &mut Used| used.has_no_room_for(bytes, self.0.most_bytes);
         let mut used = self.0.less.wait_while(used, full).unwrap_or_else(PoisonError::into_inner);
         used.bytes = used.bytes.saturating_add(bytes);
     }
@@ -40,7 +44,7 @@ impl Budget {
     #[must_use]
     pub fn is_short_of(&self, bytes: u64) -> bool {
         let used = self.0.used.lock().unwrap_or_else(PoisonError::into_inner);
-        !used.closed && used.bytes > 0 && used.bytes.saturating_add(bytes) > self.0.most_bytes
+        used.has_no_room_for(bytes, self.0.most_bytes)
     }
 
     /// What was taken has arrived.
