@@ -21,7 +21,7 @@ use crate::{
     identity::{self, VmIdentity},
     ingress::Inbox,
     link::{
-        Site,
+        Site, Wait,
         primary::{self, Means, Origin},
         secondary::{self, Listener, Served},
     },
@@ -47,6 +47,10 @@ pub struct FtOptions {
     /// 2 s: handover stops this side, so that its secondary takes over, if nothing ails that; keep runs the VM on
     #[arg(long, value_name = "WHAT", value_enum, default_value_t)]
     on_trouble: OnTrouble,
+    /// For so long, in µs, a link thread that waits for the other side looks again and again before it sleeps. An output
+    /// leaves some µs earlier, and each side needs a core for nothing else; 0 sleeps at once
+    #[arg(long, value_name = "US", default_value_t = 0, value_parser = clap::value_parser!(u64).range(0..=1_000_000))]
+    busy_poll: u64,
     /// Unix socket at which status and commands are answered
     #[arg(long, value_name = "SOCKET")]
     control: Option<PathBuf>,
@@ -95,6 +99,7 @@ impl FtOptions {
             inbox,
             outlets,
             on_trouble: self.on_trouble.into(),
+            wait: Wait { busy: Duration::from_micros(self.busy_poll) },
             stop,
         })
     }

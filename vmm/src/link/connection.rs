@@ -4,6 +4,7 @@ use std::{
     io::{self, ErrorKind, Read, Write},
     net::{Shutdown, TcpStream},
     os::fd::{AsFd, BorrowedFd},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -45,7 +46,7 @@ impl From<ReceiveError> for LossReason {
 
 /// One end of a connection between monitors.
 pub struct Connection {
-    stream: TcpStream,
+    stream: Arc<TcpStream>,
     decoder: FrameDecoder,
     buffer: Vec<u8>,
     received_bytes: u64,
@@ -61,7 +62,7 @@ impl Connection {
         stream.set_nonblocking(true)?;
         stream.set_nodelay(true)?;
         Ok(Self {
-            stream,
+            stream: Arc::new(stream),
             decoder: FrameDecoder::new(),
             buffer: vec![0; READ_CHUNK],
             received_bytes: 0,
@@ -80,7 +81,7 @@ impl Connection {
     /// Writes as much as the socket takes now.
     pub fn flush(&mut self) -> Result<(), ReceiveError> {
         while self.written < self.outgoing.len() {
-            match self.stream.write(&self.outgoing[self.written..]) {
+            match (&*self.stream).write(&self.outgoing[self.written..]) {
                 Ok(0) => return Err(ReceiveError::Closed),
                 Ok(count) => self.written += count,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
@@ -129,7 +130,7 @@ impl Connection {
                 said = true;
                 let _ = self.stream.shutdown(Shutdown::Write);
             }
-            match self.stream.read(&mut self.buffer) {
+            match (&*self.stream).read(&mut self.buffer) {
                 Ok(0) => return,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => self.await_socket(deadline),
                 Err(error) if error.kind() != ErrorKind::Interrupted => return,
@@ -149,7 +150,7 @@ impl Connection {
                 return Ok(Some(frame));
             }
             let room = self.decoder.room().min(self.buffer.len());
-            match self.stream.read(&mut self.buffer[..room]) {
+            match (&*self.stream).read(&mut self.buffer[..room]) {
                 Ok(0) => return Err(ReceiveError::Closed),
                 Ok(count) => {
                     self.received_bytes += count as u64;
@@ -182,6 +183,11 @@ impl Connection {
         let left = deadline.saturating_duration_since(Instant::now());
         let left = Timespec::try_from(left).expect("a short wait fits");
         let _ = poll(&mut [PollFd::new(&self.stream, self.interest())], Some(&left));
+    }
+
+    /// Its socket, for one who polls while others have the connection.
+    pub fn socket(&self) -> Arc<TcpStream> {
+        self.stream.clone()
     }
 
     /// What to poll for.

@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    os::fd::{AsRawFd, BorrowedFd},
+    os::fd::{AsFd, AsRawFd, BorrowedFd},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -17,7 +17,7 @@ const DEPTH: usize = 1024;
 
 /// How a sleeping reader is woken. A reader that has not looked since the last wake-up is not woken again: under load
 /// that saves both ends most of their system calls.
-struct Bell {
+pub struct Bell {
     event: EventFd,
     rung: AtomicBool,
 }
@@ -31,6 +31,16 @@ impl Bell {
     fn answer(&self) {
         let _ = self.event.read();
         self.rung.swap(false, Ordering::AcqRel);
+    }
+}
+
+impl AsFd for Bell {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        // SAFETY: `self` keeps the descriptor open for as long as the borrow.
+        #[allow(unsafe_code)]
+        unsafe {
+            BorrowedFd::borrow_raw(self.event.as_raw_fd())
+        }
     }
 }
 
@@ -51,6 +61,16 @@ impl<T> Mailbox<T> {
     /// Sends; false when the reader is gone.
     pub fn send(&self, message: T) -> bool {
         self.sender.send(message).is_ok() && self.bell.ring()
+    }
+
+    /// True when the reader has taken out all that was sent.
+    pub fn is_empty(&self) -> bool {
+        self.sender.is_empty()
+    }
+
+    /// Wakes the reader without a message; false when it cannot be woken.
+    pub fn ring(&self) -> bool {
+        self.bell.ring()
     }
 
     /// Sends what the reader need not hear of before it wakes up for something else. It is woken for it only when half
@@ -91,11 +111,12 @@ impl<T> Letters<T> {
 
     /// What to poll for reading.
     pub fn descriptor(&self) -> BorrowedFd<'_> {
-        // SAFETY: `self.bell` keeps the descriptor open for as long as the borrow.
-        #[allow(unsafe_code)]
-        unsafe {
-            BorrowedFd::borrow_raw(self.bell.event.as_raw_fd())
-        }
+        self.bell.as_fd()
+    }
+
+    /// The same, for one who polls while others have these letters.
+    pub fn bell(&self) -> &Arc<Bell> {
+        &self.bell
     }
 }
 

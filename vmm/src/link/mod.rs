@@ -7,8 +7,8 @@
 //!       └──────────── orders ────────────┘                         └◄──── progress ───────────┘
 //! ```
 //!
-//! A link thread never blocks on anything but its poll: it owns the connection and the core, and reports what it
-//! hears to the core in the order in which it hears it.
+//! A link thread never blocks on anything but its poll. It reports what it hears to the core in the order in which it hears
+//! it, and so does the primary's vCPU thread, which takes what it has recorded to the core itself when nobody else is there.
 
 mod budget;
 pub mod connection;
@@ -18,5 +18,7 @@ pub mod primary;
 mod rate;
 pub mod secondary;
 mod site;
+mod wait;
 
 pub use site::Site;
+pub use wait::Wait;

@@ -7,7 +7,7 @@ use ftlog::{Generation, Hello, Purpose};
 use protocol::{Config, arbiter::ClaimOutcome, primary::controller::OnTrouble};
 use replay::StopSwitch;
 
-use super::handshake::hello;
+use super::{handshake::hello, wait::Wait};
 use crate::{
     arbiter::{Claim, Ended as EndedRecord, FileArbiter, Holder},
     control::Board,
@@ -36,6 +36,8 @@ pub struct Site {
     pub outlets: Outlets,
     /// What a protected primary does whose guest can reach nobody.
     pub on_trouble: OnTrouble,
+    /// How the link threads wait.
+    pub wait: Wait,
     /// The way to end the VM.
     pub stop: StopSwitch,
 }

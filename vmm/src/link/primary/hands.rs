@@ -69,7 +69,12 @@ impl Hands {
             Effect::Probe { attempt, to, generation } => self.errands.probe(attempt, to, generation),
             Effect::Adopt { attempt, link } => {
                 let reached = self.reached.remove(&attempt);
-                self.wire = reached.map(|(connection, _)| Wire { link, connection, streaming: false });
+                self.wire = reached.map(|(connection, _)| Wire {
+                    link,
+                    connection,
+                    streaming: false,
+                    farewell: false,
+                });
             }
             Effect::Reject { attempt } => drop(self.reached.remove(&attempt)),
             Effect::StartSeed { link, generation } => self.start_seed(link, generation),
@@ -135,10 +140,14 @@ impl Hands {
                 let beat = Heartbeat { position, released, time_ns: self.time_ns, lease_ns, condition };
                 wire.connection.send(FrameKind::Heartbeat, &beat.encode());
             }
-            Message::Detach => wire.connection.send(FrameKind::Detach, &[]),
+            Message::Detach => {
+                wire.connection.send(FrameKind::Detach, &[]);
+                wire.farewell = true;
+            }
             Message::Refuse(reason) => {
                 if let Ok(body) = Refuse::new(reason).encode() {
                     wire.connection.send(FrameKind::Refuse, &body);
+                    wire.farewell = true;
                 }
             }
         }
@@ -157,10 +166,10 @@ impl Hands {
     }
 
     fn drop_peer(&mut self, link: Link) {
-        if let Some(mut wire) = self.wire.take_if(|wire| wire.link == link) {
-            // What was queued for it, such as Detach, is worth one attempt.
-            let _ = wire.connection.flush();
+        if let Some(wire) = self.wire.take_if(|wire| wire.link == link && wire.farewell) {
+            wire.connection.part();
         }
+        self.wire.take_if(|wire| wire.link == link);
         self.protected = false;
         self.resync = None;
         self.log.clear();

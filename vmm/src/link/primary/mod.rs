@@ -2,13 +2,18 @@
 //! [`controller`] asks.
 
 mod answers;
+mod desk;
 mod errands;
 mod figures;
 mod hands;
+mod hearing;
+mod letters;
 mod means;
 mod messages;
 mod orders;
+mod outbox;
 mod resync;
+mod seeding;
 mod thread;
 mod vcpu;
 mod wire;
@@ -32,11 +37,13 @@ pub use orders::Halted;
 
 use self::{
     answers::Answers,
+    desk::{Desk, SharedDesk},
     errands::Errands,
     figures::Figures,
     hands::Hands,
     messages::Message,
     orders::Orders,
+    outbox::Outbox,
     thread::{Ears, LinkThread},
     vcpu::Recorded,
     wire::RegisterRing,
@@ -115,21 +122,22 @@ pub fn run(
         tally: machine.tally().clone(),
     };
     let errands = Errands { site: site.clone(), identity: identity.clone(), mailbox };
-    let mut thread = link_thread(origin, peer, errands, ears, orders.clone(), machine);
+    let desk = SharedDesk::new(desk(origin, peer, errands, orders.clone(), machine));
+    let (mut thread, served) = (LinkThread::new(ears, site.wait), desk.clone());
     site.board.set_handler(Some(Box::new(move |pending| {
         commands.send(Message::Command(pending));
     })));
     let guard = EndOnDrop(orders.clone(), budget.clone());
     let link = reserve::spawn("link", move || {
         let _guard = guard;
-        thread.run()?;
-        anyhow::Ok(finish(thread))
+        thread.run(&served).map(finish)
     })?;
     let net = machine.platform().net();
     let _reader = TapReader::start(site.outlets.tap.as_ref(), net, &site.inbox, &site.board, reader_stop)?;
     let disks = site.outlets.disks.clone();
     let from = machine.position();
-    let mut witness = Recorded::new(identity, vcpu_mailbox, budget, pulse.clone(), orders, disks, from);
+    let outbox = Outbox { desk, mailbox: vcpu_mailbox, budget, pulse: pulse.clone() };
+    let mut witness = Recorded::new(identity, outbox, orders, disks, from);
     // Until the arbiter has said that this side may, the guest does not run.
     let ended = witness.obey(machine).and_then(|()| {
         if starts && !site.stop.is_thrown() {
@@ -141,7 +149,7 @@ pub fn run(
     });
     let ended = witness.finish().and(ended);
     site.board.set_handler(None);
-    let finish = link.join().unwrap_or_else(|| Err(anyhow::anyhow!("the link thread panicked")))?;
+    let finish = link.join().flatten().ok_or_else(|| anyhow::anyhow!("the link thread panicked"))?;
     match ended {
         Err(error) if matches!(error.downcast_ref(), Some(Halted::OnRequest)) => Ok(Ended::Stopped),
         Ok(ended) => {
@@ -152,14 +160,13 @@ pub fn run(
     }
 }
 
-fn link_thread(
+fn desk(
     origin: Origin,
     peer: Option<String>,
     errands: Errands,
-    ears: Ears,
     orders: Arc<Orders>,
     machine: &Machine,
-) -> LinkThread {
+) -> Desk {
     let (site, shape) = (errands.site.clone(), &errands.identity);
     let (origin, awaiting_first_output) = match origin {
         Origin::Started(Permission { previous, after, yields, .. }) => {
@@ -201,12 +208,12 @@ fn link_thread(
         protected: false,
         ended: false,
     };
-    LinkThread::new(controller, hands, ears, first)
+    Desk::new(controller, hands, first)
 }
 
 /// After the vCPU thread.
-fn finish(thread: LinkThread) -> Finish {
-    let LinkThread { controller, hands, .. } = thread;
+fn finish(desk: Desk) -> Finish {
+    let Desk { controller, hands } = desk;
     let finish = Finish { generation: controller.generation(), alone: controller.is_alone() };
     if !finish.alone {
         // Before the connection closes, at which a secondary takes over.

@@ -12,7 +12,7 @@
 mod compare;
 mod letters;
 
-use std::{io, os::fd::BorrowedFd, thread};
+use std::{io, thread};
 
 use compare::compare_all;
 pub use compare::send_changes;
@@ -61,11 +61,6 @@ impl Resync {
     /// True while no more fits of what the secondary says.
     pub fn is_full(&self) -> bool {
         self.heard.is_full()
-    }
-
-    /// What to poll for reading.
-    pub fn descriptor(&self) -> BorrowedFd<'_> {
-        self.letters.descriptor()
     }
 
     /// Takes what the secondary says of its copies; whether it comes in order, the comparing thread sees.

@@ -15,14 +15,10 @@ use replay::{
 use super::{
     messages::{FromVcpu, Stretch},
     orders::{Halted, Order, Orders},
+    outbox::Outbox,
     resync::send_changes,
 };
-use crate::{
-    disk::Disks,
-    host::{clock::boot_ns, pulse::Pulse},
-    identity::VmIdentity,
-    link::{budget::Budget, mailbox::Mailbox},
-};
+use crate::{disk::Disks, host::clock::boot_ns, identity::VmIdentity};
 
 /// Records older than this are handed over even when nobody waits for them, so that the secondary stays close. It is
 /// also how often a busy guest without outputs costs both hosts a wake-up and a packet each way: as often as an idle
@@ -34,11 +30,9 @@ const SLOW_PAUSE: Duration = Duration::from_millis(1);
 /// Records the machine for its link thread.
 pub struct Recorded {
     identity: VmIdentity,
-    mailbox: Mailbox<FromVcpu>,
+    outbox: Outbox,
     orders: Arc<Orders>,
     disks: Arc<Disks>,
-    budget: Budget,
-    pulse: Pulse,
     recorder: Recorder,
     /// When the first step of the batch was recorded, ns.
     since_ns: u64,
@@ -52,20 +46,16 @@ impl Recorded {
     /// A witness whose first step comes after `position`.
     pub fn new(
         identity: VmIdentity,
-        mailbox: Mailbox<FromVcpu>,
-        budget: Budget,
-        pulse: Pulse,
+        outbox: Outbox,
         orders: Arc<Orders>,
         disks: Arc<Disks>,
         position: Position,
     ) -> Self {
         Self {
             identity,
-            mailbox,
+            outbox,
             orders,
             disks,
-            budget,
-            pulse,
             recorder: Recorder::after(position),
             since_ns: 0,
             registers: Vec::new(),
@@ -95,7 +85,7 @@ impl Recorded {
                 }
                 Order::Wait => {
                     self.hand_over()?;
-                    self.waiting(|this| this.orders.wait());
+                    self.outbox.waiting(|| self.orders.wait());
                 }
                 Order::Halt(halted) => return Err(halted.into()),
             }
@@ -106,13 +96,14 @@ impl Recorded {
     /// Hands over what is left and says good-bye.
     pub fn finish(&mut self) -> anyhow::Result<()> {
         self.hand_over()?;
-        self.pulse.set_busy(false);
-        self.tell(FromVcpu::Ended)
+        let told = self.outbox.tell(0, FromVcpu::Ended);
+        self.outbox.pulse.set_busy(false);
+        told
     }
 
     fn seed(&mut self, machine: &mut Machine, link: Link, generation: Generation) -> anyhow::Result<()> {
         let position = machine.position();
-        self.tell(FromVcpu::SeedStarted(link, position))?;
+        self.outbox.tell(0, FromVcpu::SeedStarted(link, position))?;
         // What the files hold is part of the state: nothing may be on its way to them.
         if !self.disks.wait_idle() {
             return Ok(());
@@ -120,7 +111,7 @@ impl Recorded {
         if let Err(error) = self.send_last_blocks(link) {
             return match error.downcast::<Halted>() {
                 Ok(halted) => Err(halted.into()),
-                Err(error) => self.tell(FromVcpu::SeedFailed(link, format!("{error:#}"))),
+                Err(error) => self.outbox.tell(0, FromVcpu::SeedFailed(link, format!("{error:#}"))),
             };
         }
         self.disks.begin_bases(self.identity.vm, generation, machine.time_ns());
@@ -134,18 +125,16 @@ impl Recorded {
             wall_base_ns: self.identity.wall_base_ns,
         };
         snapshot::write(machine, &manifest, |kind, body| {
-            self.take(body.len() as u64);
-            self.tell(FromVcpu::SeedFrame(link, kind, body.to_vec()))
+            self.outbox.tell(body.len() as u64, FromVcpu::SeedFrame(link, kind, body.to_vec()))
         })?;
-        self.tell(FromVcpu::SeedSent(link))
+        self.outbox.tell(0, FromVcpu::SeedSent(link))
     }
 
     /// What the guest has written since the copies of its disks were compared.
     fn send_last_blocks(&self, link: Link) -> anyhow::Result<()> {
         let mut copies = self.disks.copies()?;
         send_changes(&mut copies, &mut |body| {
-            self.take(body.len() as u64);
-            self.tell(FromVcpu::SeedFrame(link, FrameKind::DiskBlock, body))
+            self.outbox.tell(body.len() as u64, FromVcpu::SeedFrame(link, FrameKind::DiskBlock, body))
         })
     }
 
@@ -162,40 +151,16 @@ impl Recorded {
             since_ns: self.since_ns,
             handed_over_ns: boot_ns(),
         };
-        self.take(stretch.bytes());
-        let told = self.tell(FromVcpu::Recorded(stretch));
+        let handed_over = self.outbox.give(stretch);
         trace::mark(Stage::HandedOver, last);
-        told
-    }
-
-    /// Waits while the link thread has too much to do. That is not this thread's fault.
-    fn take(&self, bytes: u64) {
-        if self.budget.is_short_of(bytes) {
-            self.pulse.set_busy(false);
-        }
-        self.budget.take(bytes);
-        self.pulse.set_busy(true);
-    }
-
-    /// Waits for others: nothing is to be expected of this thread meanwhile.
-    fn waiting(&self, wait: impl FnOnce(&Self)) {
-        self.pulse.set_busy(false);
-        wait(self);
-        self.pulse.set_busy(true);
-    }
-
-    fn tell(&self, message: FromVcpu) -> anyhow::Result<()> {
-        if self.mailbox.send(message) {
-            return Ok(());
-        }
-        Err(Halted::LinkEnded.into())
+        handed_over
     }
 }
 
 impl Witness for Recorded {
     fn before_wait(&mut self) -> anyhow::Result<()> {
         self.hand_over()?;
-        self.pulse.set_busy(false);
+        self.outbox.pulse.set_busy(false);
         Ok(())
     }
 
@@ -209,8 +174,8 @@ impl Witness for Recorded {
         step: StepRef<'_>,
         outputs: &mut Vec<Output>,
     ) -> anyhow::Result<()> {
-        self.pulse.set_busy(true);
-        self.pulse.step();
+        self.outbox.pulse.set_busy(true);
+        self.outbox.pulse.step();
         self.time_ns = step.time_ns;
         if self.recorder.is_empty() {
             self.since_ns = boot_ns();
@@ -246,8 +211,13 @@ mod tests {
     use super::*;
     use crate::{
         disk::Use,
+        host::pulse::Pulse,
         ingress::Inbox,
-        link::mailbox::{Letters, mailbox},
+        link::{
+            budget::Budget,
+            mailbox::{Letters, mailbox},
+            primary::desk::SharedDesk,
+        },
     };
     use replay::StopSwitch;
 
@@ -259,7 +229,8 @@ mod tests {
         let identity = VmIdentity { vm: VmId([0; 16]), shape, wall_base_ns: 0 };
         let orders = Arc::new(Orders::new(inbox, stop, VcpuThread::current().unwrap()));
         let (budget, pulse) = (Budget::new(1 << 20), Pulse::default());
-        let recorded = Recorded::new(identity, mailbox, budget, pulse, orders, Arc::new(disks), Position(0));
+        let outbox = Outbox { desk: SharedDesk::default(), mailbox, budget, pulse };
+        let recorded = Recorded::new(identity, outbox, orders, Arc::new(disks), Position(0));
         (recorded, letters)
     }
 

@@ -24,6 +24,8 @@ pub struct Wire {
     pub connection: Connection,
     /// The seed is complete, the log follows.
     pub streaming: bool,
+    /// It was sent a last word, which has to arrive.
+    pub farewell: bool,
 }
 
 /// The registers at the latest sync points.

@@ -145,7 +145,7 @@ fn frame(kind: FrameKind, body: Vec<u8>) -> Frame {
 
 /// Something has come, or comes soon.
 fn wait(resync: &Resync, copies: &Copies) {
-    let ready = [resync.descriptor(), copies.descriptor()];
+    let ready = [resync.letters.descriptor(), copies.descriptor()];
     let mut ready = ready.map(|descriptor| PollFd::from_borrowed_fd(descriptor, PollFlags::IN));
     poll(&mut ready, Some(&Timespec::try_from(PATIENCE).unwrap())).unwrap();
     resync.letters.acknowledge();
@@ -331,7 +331,7 @@ fn told(disks: &Disks, frames: &[Frame]) -> Option<String> {
     let resync = Resync::start(Link(1), Generation(1), disks).unwrap().unwrap();
     frames.iter().for_each(|frame| resync.hear(frame).unwrap());
     loop {
-        let mut ready = [PollFd::from_borrowed_fd(resync.descriptor(), PollFlags::IN)];
+        let mut ready = [PollFd::from_borrowed_fd(resync.letters.descriptor(), PollFlags::IN)];
         poll(&mut ready, Some(&Timespec::try_from(PATIENCE).unwrap())).unwrap();
         resync.letters.acknowledge();
         while let Some(letter) = resync.letters.next() {
