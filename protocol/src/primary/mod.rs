@@ -29,18 +29,19 @@ use ftlog::{Condition, Generation, Position};
 
 use crate::arbitration::Arbitration;
 use crate::sabotage::{self, Check};
-use crate::{Config, LossReason, Recovery, Violation};
+use crate::{Config, LossReason, Recovery};
 
 mod api;
 mod claims;
 pub mod controller;
 mod lag;
 mod pace;
+mod peer;
 mod session;
 
 pub use api::{Batch, Effect, Event, HaltReason, Link, PeerEvent, Phase};
 pub use pace::Pace;
-use session::{Progress, Session};
+use session::Session;
 
 /// The core of a primary. Lives as long as its VM does.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -226,76 +227,6 @@ impl Primary {
         }
     }
 
-    fn peer_ready(&mut self, link: Link, window_bytes: u64, now_ns: u64, effects: &mut Vec<Effect>) {
-        if self.last_link.is_some_and(|last| link <= last) {
-            return;
-        }
-        self.last_link = Some(link);
-        if self.phase != Phase::Unprotected {
-            return effects.push(Effect::DropPeer { link, reason: LossReason::Unwanted });
-        }
-        let least_bytes = pace::least_window_bytes(&self.config);
-        if window_bytes < least_bytes {
-            let violation = Violation::Window { window_bytes, least_bytes };
-            return effects.push(Effect::DropPeer { link, reason: violation.into() });
-        }
-        self.session = Some(Session::new(link, window_bytes, &self.config, now_ns));
-        self.phase = Phase::Seeding;
-        effects.push(Effect::StartSeed { link });
-    }
-
-    fn peer(&mut self, link: Link, event: PeerEvent, now_ns: u64, effects: &mut Vec<Effect>) {
-        let Some(session) = &mut self.session else { return };
-        if session.link != link {
-            return;
-        }
-        let handled = match event {
-            PeerEvent::Ready { .. } => Ok(()),
-            PeerEvent::SeedStarted { position } => {
-                session.seed_started(position);
-                Ok(())
-            }
-            PeerEvent::SeedSent => {
-                if let Some(after) = session.arm() {
-                    effects.extend([Effect::CloseGate { after }, Effect::SendSeedDone { link }]);
-                }
-                Ok(())
-            }
-            PeerEvent::Heard => {
-                session.detector.heard(now_ns);
-                Ok(())
-            }
-            PeerEvent::SeedHeld { position } => self.seed_held(position, now_ns),
-            PeerEvent::Condition(condition) => {
-                session.detector.heard(now_ns);
-                session.told(condition, &self.config)
-            }
-            PeerEvent::Acknowledged { received, executed, executed_bytes, condition } => {
-                session.detector.heard(now_ns);
-                let progress = Progress { received, executed, executed_bytes };
-                let told = session.acknowledged(progress, now_ns).map(|news| {
-                    effects.extend(news.map(|through| Effect::Release { through }));
-                });
-                told.and_then(|()| session.told(condition, &self.config))
-            }
-            PeerEvent::Lost(reason) => Err(reason),
-        };
-        match handled {
-            Ok(()) => self.send_log(effects),
-            Err(reason) => self.lost(reason, now_ns, effects),
-        }
-    }
-
-    fn seed_held(&mut self, position: Position, now_ns: u64) -> Result<(), LossReason> {
-        let Some(session) = &mut self.session else { return Ok(()) };
-        session.detector.heard(now_ns);
-        session.seed_held(position)?;
-        if self.phase == Phase::Seeding {
-            self.phase = Phase::Protected;
-        }
-        Ok(())
-    }
-
     fn recorded(&mut self, batch: Batch, effects: &mut Vec<Effect>) {
         let through = batch.through;
         if !self.session.as_mut().is_some_and(|session| session.recorded(batch)) {
@@ -313,30 +244,6 @@ impl Primary {
         {
             effects.push(Effect::SendLog { link: session.link, through });
         }
-    }
-
-    fn lost(&mut self, reason: LossReason, now_ns: u64, effects: &mut Vec<Effect>) {
-        let Some(session) = self.session.take() else { return };
-        effects.push(Effect::DropPeer { link: session.link, reason });
-        if !session.is_armed() {
-            self.phase = Phase::Unprotected;
-            return;
-        }
-        if sabotage::disabled(Check::Armed) {
-            self.phase = Phase::Unprotected;
-            return effects.push(Effect::OpenGate);
-        }
-        self.phase = Phase::Arbitrating;
-        self.recovery = Some(Recovery {
-            heard_ns: session.detector.heard_ns(),
-            detected_ns: now_ns,
-            drained_ns: Some(now_ns),
-            won_ns: None,
-        });
-        if self.unwell && self.arbitration.is_none() {
-            self.arbitration = Some(Arbitration::hesitating(self.generation.next(), now_ns));
-        }
-        self.claim_next(effects);
     }
 
     fn set_pace(&mut self, now_ns: u64, effects: &mut Vec<Effect>) {

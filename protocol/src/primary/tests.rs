@@ -1,5 +1,5 @@
 use super::*;
-use crate::{YIELD_NS, arbiter::ClaimOutcome};
+use crate::{Violation, YIELD_NS, arbiter::ClaimOutcome};
 
 const MS: u64 = 1_000_000;
 const WINDOW_BYTES: u64 = 1000;

@@ -1,5 +1,5 @@
 use super::*;
-use crate::Violation;
+use crate::{Violation, arbiter::ClaimOutcome};
 
 const MS: u64 = 1_000_000;
 

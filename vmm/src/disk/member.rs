@@ -18,10 +18,11 @@ use protocol::fence::Fence;
 use super::{
     Answers, Backing, Blocks, Changes, DiskCopy, DiskError, Engine, Making, Progress, SECTOR, Use,
     changes_disk, device,
-    engine::{Equipment, Surroundings},
+    engine::Equipment,
     intents::Intents,
     lock,
     stamp::{Mark, Place, Stamp, may_boot},
+    worker::Surroundings,
 };
 use crate::control::{BaseReport, DiskReport};
 

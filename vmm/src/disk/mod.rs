@@ -41,11 +41,14 @@ mod member;
 mod option;
 mod pairing;
 mod progress;
+mod requests;
 mod ring;
 mod set;
 pub mod stamp;
+mod standing;
 mod undo;
 mod vitals;
+mod worker;
 
 pub use answers::Answers;
 pub use blocks::Blocks;

@@ -13,9 +13,9 @@
 //! A guest that has switched itself off has said its last words, which the primary may not have released: this side
 //! ends when it hears that they have left, and takes over like any other if it hears no more.
 
-use alloc::{boxed::Box, format, string::ToString, vec::Vec};
+use alloc::{boxed::Box, format, vec::Vec};
 
-use ftlog::{Ack, Condition, Diverged, FrameKind, Generation, Heartbeat, Message, Position, RegisterFile};
+use ftlog::{Condition, Diverged, FrameKind, Generation, Message, Position, RegisterFile};
 
 use super::{Effect, Event, Phase, Secondary};
 use crate::sabotage::{self, Check};
@@ -24,6 +24,7 @@ use crate::{Config, LossReason, Stall};
 mod api;
 mod backlog;
 mod frames;
+mod role;
 #[cfg(test)]
 mod tests;
 
@@ -262,52 +263,6 @@ impl Follower {
         if self.off.is_some_and(|off| self.primary_ended || self.released >= off) {
             self.over = true;
             actions.push(Action::End);
-        }
-    }
-
-    fn tell(&mut self, event: Event, now_ns: u64, actions: &mut Vec<Action>) {
-        if self.over {
-            return;
-        }
-        let mut effects = Vec::new();
-        self.core.handle(event, now_ns, &mut effects);
-        effects.into_iter().for_each(|effect| self.pass_on(effect, actions));
-    }
-
-    fn pass_on(&mut self, effect: Effect, actions: &mut Vec<Action>) {
-        let condition = self.condition;
-        match effect {
-            Effect::SendHeartbeat => {
-                let (position, time_ns) = (self.core.executed_through(), self.executed_time_ns);
-                let beat = Heartbeat { position, released: Position(0), time_ns, lease_ns: 0, condition };
-                actions.push(Action::Send { kind: FrameKind::Heartbeat, body: beat.encode().to_vec() });
-            }
-            Effect::SendSeedHeld { position } => {
-                actions.push(Action::Following { position });
-                let body = position.0.to_le_bytes().to_vec();
-                actions.push(Action::Send { kind: FrameKind::SeedHeld, body });
-            }
-            Effect::SendAck { received, executed, executed_bytes } => {
-                let executed_time_ns = self.executed_time_ns;
-                let ack = Ack { received, executed, executed_time_ns, executed_bytes, condition };
-                actions.push(Action::Send { kind: FrameKind::Ack, body: ack.encode().to_vec() });
-            }
-            Effect::Replay { through } => actions.extend(self.backlog.release(through)),
-            Effect::DropPeer { reason } => {
-                self.loss = Some(reason.clone());
-                actions.push(Action::DropPeer { reason });
-            }
-            Effect::Claim { generation } => actions.push(Action::Claim { generation }),
-            Effect::GoLive { generation, from } => {
-                self.over = true;
-                let loss = self.loss.as_ref().map(ToString::to_string).unwrap_or_default();
-                let (recovery, lease_ns) = (self.core.recovery(), self.lease_ns);
-                actions.push(Action::GoLive { generation, from, recovery, loss, lease_ns });
-            }
-            Effect::Discard { reason } => {
-                self.over = true;
-                actions.push(Action::Discard { reason });
-            }
         }
     }
 }

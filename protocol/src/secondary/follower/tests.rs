@@ -1,4 +1,4 @@
-use ftlog::{ExitKind, Health, Refuse, Registers, StepEncoder, StepRef};
+use ftlog::{Ack, ExitKind, Health, Heartbeat, Refuse, Registers, StepEncoder, StepRef};
 
 use super::*;
 use crate::arbiter::ClaimOutcome;

@@ -10,6 +10,7 @@
 mod arrival;
 pub(in crate::link) mod copies;
 mod gauge;
+mod hands;
 mod listener;
 pub(in crate::link) mod messages;
 mod peer;
