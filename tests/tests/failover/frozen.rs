@@ -3,13 +3,13 @@
 
 use std::{fs, time::Duration};
 
-use anyhow::ensure;
+use anyhow::{Context, ensure};
 use ftlog::DiskMode;
 use ftvmm::{
     control::{Role, State},
     demo::{
         client::{Connection, Mix},
-        pair::Place,
+        pair::{Member, Place},
     },
 };
 use ftvmm_tests::{
@@ -54,11 +54,53 @@ fn a_secondary_whose_disk_takes_nothing_is_let_go_and_comes_back_when_it_does() 
         let lost = |text: &str| text.contains("done nothing") || text.contains("does not answer");
         ensure!(status.events.iter().any(|event| lost(&event.text)), "{:?}", status.events);
         load.await_answers(200, PATIENCE)?;
+        wait_told(&mut pair.primary, "which has lost its primary and executes what it has of it, and")?;
         drop(frozen);
-        pair.primary.wait_protected()?;
+        wait_protected_again(&mut pair.primary)?;
         stage::judge(load)?;
         Ok(())
     });
+}
+
+/// Its session is over at once, and the next one does not begin before the disk has done what the first one left to it.
+#[test]
+fn a_secondary_whose_disk_is_busy_with_an_earlier_session_says_so_until_it_is_done() {
+    stage::play_with_disk(DiskMode::Replicated, TIMEOUT_MS, |stage| {
+        let Some(freezer) = Freezer::mount(stage.directory(), "frozen")? else { return Ok(()) };
+        let mut pair = pair_on(stage, &freezer, false)?;
+        let load = stage.load(Mix::Count, THINKING, 32)?;
+        let frozen = freezer.freeze()?;
+        load.await_answers(50, PATIENCE)?;
+        let control = pair.primary.control().to_str().context("the socket's path is no text")?.to_owned();
+        for command in ["suspend", "resume"] {
+            let output = stage.ftvmm(&[command, "--control", &control])?;
+            ensure!(output.status.success(), "{command}: {output:?}");
+            pair.secondary.wait_status("listening", SOON, |status| status.state == State::Listening)?;
+        }
+        wait_told(&mut pair.primary, "refuses: this side's disk 0")?;
+        ensure!(pair.secondary.status()?.state == State::Listening, "it has taken the VM all the same");
+        load.await_answers(50, PATIENCE)?;
+        drop(frozen);
+        wait_protected_again(&mut pair.primary)?;
+        stage::judge(load)?;
+        Ok(())
+    });
+}
+
+/// Waits until this primary, which runs alone, says why: with this, and that a disk is busy.
+fn wait_told(primary: &mut Member, why: &str) -> anyhow::Result<()> {
+    let told =
+        |reason: &String| reason.contains(why) && reason.contains("busy with what was asked of it before");
+    primary
+        .wait_status("told why it stays alone", SOON, |status| {
+            status.state == State::Unprotected && status.last_loss.as_ref().is_some_and(told)
+        })
+        .map(drop)
+}
+
+/// Waits until this primary is protected, for which it may look as late as after the longest pause between two attempts.
+fn wait_protected_again(primary: &mut Member) -> anyhow::Result<()> {
+    primary.wait_status("protected again", 3 * SOON, |status| status.state == State::Protected).map(drop)
 }
 
 #[test]

@@ -1,5 +1,11 @@
 //! Whether this side's disks may become those of a primary's secondary.
 
+use std::{
+    sync::TryLockError,
+    thread,
+    time::{Duration, Instant},
+};
+
 use anyhow::{bail, ensure};
 use ftlog::{DiskId, DiskLine, DiskMode, Hello};
 
@@ -9,7 +15,36 @@ use super::{
     stamp::{Theirs, may_be_overwritten},
 };
 
+/// How often disks that are to come to rest are looked at.
+const GLANCE: Duration = Duration::from_millis(10);
+
 impl Disks {
+    /// Waits until all that earlier VMs asked of the disks here, and earlier sessions of the copies, is over: for
+    /// `patience`, as a disk that takes nothing may take nothing for ever.
+    ///
+    /// # Errors
+    /// What is still under way.
+    pub fn await_rest(&self, patience: Duration) -> anyhow::Result<()> {
+        let begun = Instant::now();
+        loop {
+            match self.are_at_rest() {
+                Err(_) if begun.elapsed() < patience => thread::sleep(GLANCE),
+                rest => return rest,
+            }
+        }
+    }
+
+    fn are_at_rest(&self) -> anyhow::Result<()> {
+        for ((index, disk), slot) in self.disks.iter().enumerate().zip(self.slots()) {
+            let path = disk.path.display();
+            let idle = self.answers.pending(slot) == 0;
+            ensure!(idle, "this side's disk {index} ({path}) is busy with what was asked of it before");
+        }
+        let written = matches!(self.comparison.try_lock(), Err(TryLockError::WouldBlock));
+        ensure!(!written, "this side's disks are busy with what an earlier primary sent");
+        Ok(())
+    }
+
     /// Compares what is known of the disks on both sides, whose shapes are the same; gives what is lost because the
     /// operator has said so (`force`).
     ///

@@ -1,6 +1,9 @@
 //! All disks of a VM on this side.
 
-use std::sync::{Arc, Mutex};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use devices::FIRST_DISK_SLOT;
 use ftlog::{DiskMode, DiskShape};
@@ -98,14 +101,18 @@ impl Disks {
         self.slots().zip(&self.disks).map(vitals).collect()
     }
 
-    fn slots(&self) -> impl Iterator<Item = u8> {
+    pub(super) fn slots(&self) -> impl Iterator<Item = u8> {
         (FIRST_DISK_SLOT..).take(self.disks.len())
     }
 
-    /// This side begins to replay another VM.
-    pub fn replay(&self) {
-        self.wait_idle();
+    /// This side begins to replay another VM, once the disks are [at rest](Disks::await_rest).
+    ///
+    /// # Errors
+    /// They are not, for so long.
+    pub fn replay(&self, patience: Duration) -> anyhow::Result<()> {
+        self.await_rest(patience)?;
         self.answers.set_live(false);
+        Ok(())
     }
 
     /// This side is the VM from now on, which writes shared disks from `from_ns` on (of the host's clock):

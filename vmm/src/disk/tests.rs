@@ -351,6 +351,25 @@ fn whoever_waits_for_a_disk_hears_the_stop_switch() {
 }
 
 #[test]
+fn another_vm_is_not_replayed_before_the_disks_are_at_rest_and_they_are_not_waited_for_for_ever() {
+    let mut bench = Bench::new(DiskMode::Shared, true);
+    bench.disks.fence().close();
+    bench.write(0, 7);
+    let busy = bench.disks.replay(Duration::from_millis(30)).unwrap_err().to_string();
+    assert!(busy.contains("disk 0") && busy.contains("busy with what was asked of it before"), "{busy}");
+    bench.disks.fence().shut();
+    bench.disks.look_at_fence();
+    bench.disks.await_rest(Duration::from_secs(30)).unwrap();
+    // What an earlier session has left is still written.
+    let comparison = bench.disks.comparison();
+    let written = comparison.lock().unwrap();
+    let busy = bench.disks.replay(Duration::ZERO).unwrap_err().to_string();
+    assert!(busy.contains("busy with what an earlier primary sent"), "{busy}");
+    drop(written);
+    bench.disks.replay(Duration::ZERO).unwrap();
+}
+
+#[test]
 fn an_image_has_one_user_unless_a_pair_shares_it() {
     let directory = TempDir::new().unwrap();
     let path = directory.path().join("disk");

@@ -3,22 +3,18 @@
 use std::{
     net::{SocketAddr, TcpListener, TcpStream},
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
     thread,
+    time::Duration,
 };
 
 use anyhow::{Context, bail, ensure};
 use crossbeam_channel::{Receiver, Sender, unbounded};
-use ftlog::{DiskShape, FrameKind, Hello, Message, Purpose, Report, Welcome};
-use machine::{
-    kvm::{Host, Template},
-    memory,
-};
+use ftlog::{FrameKind, Hello, Message, Purpose, Report, Welcome};
 
 use crate::{
-    arbiter::Latest,
     control::{Board, Role, State},
     host::door::Door,
     identity::Presence,
@@ -33,6 +29,11 @@ use crate::{
 pub const WINDOW_BYTES: u64 = 32 << 20;
 /// Handshakes at one time; more connections than that are closed unheard.
 const MAX_VISITORS: usize = 16;
+/// How long a primary waits for disks that are busy with an earlier VM.
+const REST: Duration = Duration::from_secs(1);
+
+/// It still hears why it is turned away.
+const _: () = assert!(REST.as_millis() < PATIENCE.as_millis());
 
 /// A primary that was let in.
 pub struct Offer {
@@ -50,10 +51,10 @@ pub struct Listener {
 }
 
 /// What a visitor's thread needs.
-struct Reception {
-    site: Site,
+pub(super) struct Reception {
+    pub(super) site: Site,
     /// Copies are overwritten whatever is lost by it.
-    force: bool,
+    pub(super) force: bool,
     busy: Arc<Mutex<Option<String>>>,
     offers: Sender<Offer>,
     visitors: AtomicUsize,
@@ -170,54 +171,6 @@ impl Reception {
         offered.map_err(|_| anyhow::anyhow!("this side is ending"))
     }
 
-    /// Everything that must be the same on both sides, or reachable from both.
-    fn check(&self, hello: &Hello) -> anyhow::Result<()> {
-        let ours = software();
-        ensure!(hello.software == ours, "the primary is {}, this side is {ours}", hello.software);
-        check_cpu(hello)?;
-        ensure!(hello.shape.cpus == 1, "the VM has {} CPUs; lockstep protects one", hello.shape.cpus);
-        ensure!(
-            (memory::MIN_MIB..=memory::MAX_MIB).contains(&hello.shape.memory_mib),
-            "the VM has {} MiB of memory",
-            hello.shape.memory_mib
-        );
-        if let Some(net) = hello.shape.net {
-            let tap = self.site.outlets.tap.as_ref();
-            let tap = tap.context("the VM has a network card; start the secondary with --net tap=NAME")?;
-            tap.suits(net.mtu)?;
-        }
-        check_disks(&hello.shape.disks, &self.site.outlets.disks.shapes())?;
-        self.check_arbiter(hello)?;
-        for lost in self.site.outlets.disks.may_follow(hello, self.force)? {
-            self.site.board.notice(lost);
-        }
-        Ok(())
-    }
-
-    /// The primary must hold the newest generation, in the directory that we see.
-    fn check_arbiter(&self, hello: &Hello) -> anyhow::Result<()> {
-        let arbiter = &self.site.arbiter;
-        ensure!(
-            hello.arbiter == arbiter.identity(),
-            "the sides have different arbiters ({} and {}); --arbiter must name the same directory on both",
-            hello.arbiter,
-            arbiter.identity()
-        );
-        let (name, generation) = (&hello.shape.name, hello.generation);
-        let Some(Latest { entry, .. }) = arbiter.latest(name)? else {
-            bail!("the arbiter knows nothing of a VM {name}");
-        };
-        ensure!(
-            entry.generation == generation && entry.holder.to_string() == hello.holder,
-            "generation {} of {name} belongs to {}, the primary has {generation} as {}",
-            entry.generation,
-            entry.holder,
-            hello.holder
-        );
-        ensure!(entry.vm == hello.vm, "{name} is the VM {}, the primary has {}", entry.vm, hello.vm);
-        Ok(())
-    }
-
     /// Whether this side has the VM that somebody wants to start.
     fn presence(&self, name: &str) -> anyhow::Result<Presence> {
         let status = self.site.board.snapshot();
@@ -230,61 +183,40 @@ impl Reception {
     }
 
     fn busy(&self) -> anyhow::Result<()> {
-        match &*self.busy.lock().unwrap_or_else(PoisonError::into_inner) {
-            Some(reason) => bail!("busy: {reason}"),
-            None => Ok(()),
+        match self.lock_busy().as_ref() {
+            Some(reason) => bail!("busy: {reason}{}", self.what_keeps_it()),
+            None => self.site.outlets.disks.await_rest(REST),
         }
     }
 
+    /// Keeps the place for it, as soon as nothing is left of whoever had it before.
     fn occupy(&self, hello: &Hello) -> anyhow::Result<()> {
-        let mut busy = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut busy = self.lock_busy();
         if let Some(reason) = &*busy {
-            bail!("busy: {reason}");
+            bail!("busy: {reason}{}", self.what_keeps_it());
         }
         *busy = Some(format!("the secondary of VM {}", hello.vm));
-        Ok(())
+        drop(busy);
+        self.site.outlets.disks.await_rest(REST).inspect_err(|_| *self.lock_busy() = None)
+    }
+
+    /// Why a secondary that has lost its primary is still none that could be given another.
+    fn what_keeps_it(&self) -> String {
+        if self.site.board.snapshot().state != State::Draining {
+            return String::new();
+        }
+        let disks = self.site.outlets.disks.await_rest(Duration::ZERO).err();
+        let disks = disks.map_or_else(String::new, |busy| format!(", and {busy}"));
+        format!(", which has lost its primary and executes what it has of it{disks}")
+    }
+
+    fn lock_busy(&self) -> MutexGuard<'_, Option<String>> {
+        self.busy.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 fn welcome(hello: &Hello) -> Welcome {
     Welcome { software: software(), window_bytes: WINDOW_BYTES, cpu_table: hello.cpu_table }
-}
-
-/// Both must mean the same by the CPU's name, and this host must be able to show it.
-fn check_cpu(hello: &Hello) -> anyhow::Result<()> {
-    let cpu = Template::named(&hello.shape.cpu)?;
-    let (theirs, ours) = (hello.cpu_table, cpu.digest());
-    ensure!(
-        theirs == ours,
-        "the primary shows its guest another CPU as {} (table {theirs:016x}, ours is {ours:016x})",
-        cpu.name
-    );
-    Ok(Host::open()?.can_show(cpu)?)
-}
-
-/// Disks are the same when a guest and its log cannot tell one from the other.
-fn check_disks(theirs: &[DiskShape], ours: &[DiskShape]) -> anyhow::Result<()> {
-    ensure!(
-        theirs.len() == ours.len(),
-        "the VM has {} disks, the secondary was given {}; give it a --disk for each, in the same order",
-        theirs.len(),
-        ours.len()
-    );
-    for (index, (theirs, ours)) in theirs.iter().zip(ours).enumerate() {
-        ensure!(
-            theirs == ours,
-            "disk {index} is {} on the primary, {} on the secondary",
-            describe_disk(theirs),
-            describe_disk(ours)
-        );
-    }
-    Ok(())
-}
-
-fn describe_disk(shape: &DiskShape) -> String {
-    let DiskShape { sectors, readonly, mode } = shape;
-    let access = if *readonly { ", readonly" } else { "" };
-    format!("{mode}{access}, {sectors} sectors of 512 bytes")
 }
 
 fn note_refusal(board: &Board, peer: &str, reason: &str) {

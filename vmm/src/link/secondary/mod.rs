@@ -18,6 +18,7 @@ mod replica;
 mod report;
 mod session;
 mod takeover;
+mod terms;
 mod thread;
 mod turn;
 

@@ -1,6 +1,9 @@
 //! The beginning of a session: its threads, and what is between them.
 
-use std::sync::{Arc, Mutex};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use crossbeam_channel::{Receiver, bounded, unbounded};
 use devices::Output;
@@ -63,14 +66,14 @@ impl Session {
     /// the link thread is given the connection.
     ///
     /// # Errors
-    /// The host's.
+    /// The host's, and that the disks are still busy with an earlier VM.
     pub fn prepare(
         site: &Site,
         hello: Hello,
         vcpu: VcpuThread,
     ) -> anyhow::Result<(Self, impl FnOnce(Connection))> {
-        // What an earlier VM asked of the disks here is done first.
-        site.outlets.disks.replay();
+        // The listener has waited for it, and nobody has asked them for anything since.
+        site.outlets.disks.replay(Duration::ZERO)?;
         let (tasks_in, tasks) = unbounded();
         let (reports, letters) = mailbox()?;
         let (give, take) = bounded::<LinkThread>(1);

@@ -110,7 +110,7 @@ impl Luck {
     /// The copies are being made equal, and the secondary is lost in the middle of it.
     fn half_pair(&mut self) {
         let (some, mut left) = (self.random.below(30), 0);
-        self.sides[1].disks.replay();
+        self.sides[1].disks.replay(super::PATIENCE).unwrap();
         let pair = begin_pair(&self.sides[0], &self.sides[1], || {
             left += 1;
             left <= some
@@ -121,7 +121,7 @@ impl Luck {
 
     /// Gives how many MiB were compared.
     fn pair(&mut self) -> f64 {
-        self.sides[1].disks.replay();
+        self.sides[1].disks.replay(super::PATIENCE).unwrap();
         let said = if self.random.below(2) == 0 {
             pair_up(&self.sides[0], &self.sides[1], || {})
         } else {
