@@ -15,6 +15,10 @@ use std::{
 };
 
 use crossbeam_channel::{Receiver, Sender, bounded};
+use rustix::{
+    io::fcntl_dupfd_cloexec,
+    process::{Resource, getrlimit},
+};
 
 /// Threads put aside: watchdog, link, TAP reader and alarm of a takeover, its disks with their locks and stamps, with a
 /// claim, an announcement, a search for a new peer and a look at the arbiter beside them, and two more.
@@ -22,6 +26,10 @@ const THREADS: usize = 11 + 2 * devices::MAX_DISKS;
 /// Descriptors put aside: those of a claim and of files that are opened again, and as many more for whoever is quicker.
 /// What else a takeover needs is [made before](crate::link::primary::Means).
 const DESCRIPTORS: usize = 32;
+
+/// Descriptors for which the process's table has room from the start. A table that has to grow in a process with threads
+/// makes whoever opens the file wait for the kernel's RCU grace period: on a busy host, for most of a second.
+const TABLE: u64 = 1024;
 
 type Job = Box<dyn FnOnce() + Send>;
 
@@ -51,12 +59,25 @@ pub fn hold() -> io::Result<()> {
     if IDLE.set(idle).is_err() {
         return Ok(());
     }
+    grow_table();
     for _ in 0..THREADS {
         let jobs = jobs.clone();
         thread::Builder::new().name("reserve".into()).spawn(move || jobs.iter().for_each(|job| job()))?;
     }
     HOLDS.store(true, Ordering::Release);
     refill()
+}
+
+/// As far as the process may have descriptors. The table never gets smaller again.
+fn grow_table() {
+    let most = getrlimit(Resource::Nofile).current.unwrap_or(TABLE).min(TABLE);
+    let grown = i32::try_from(most.saturating_sub(1)).map_err(io::Error::other).and_then(|last| {
+        let null = File::open("/dev/null")?;
+        Ok(fcntl_dupfd_cloexec(&null, last)?)
+    });
+    if let Err(error) = grown {
+        tracing::debug!(%error, "the table of descriptors grows when it has to");
+    }
 }
 
 /// Starts a thread, or has one do it that was put aside if the host gives no other.
@@ -119,6 +140,15 @@ mod tests {
     #[test]
     fn a_thread_gives_what_it_came_to() {
         assert_eq!(spawn("adds", || 1 + 1).unwrap().join(), Some(2));
+    }
+
+    #[test]
+    fn the_table_of_descriptors_is_as_large_as_it_will_be() {
+        grow_table();
+        let status = std::fs::read_to_string("/proc/self/status").unwrap();
+        let size = status.lines().find_map(|line| line.strip_prefix("FDSize:")).unwrap();
+        let may = getrlimit(Resource::Nofile).current.unwrap_or(TABLE);
+        assert!(size.trim().parse::<u64>().unwrap() >= may.min(TABLE), "{size}");
     }
 
     #[test]
