@@ -122,7 +122,7 @@ impl Primary {
                 self.peer_ready(link, window_bytes, now_ns, effects);
             }
             Event::Peer { link, event } => self.peer(link, event, now_ns, effects),
-            Event::Recorded(batch) => self.recorded(batch, effects),
+            Event::Recorded(batch) => self.recorded(batch, now_ns, effects),
             Event::Held { outputs, bytes } => {
                 self.held_outputs = outputs;
                 self.held_bytes = bytes;
@@ -154,6 +154,13 @@ impl Primary {
     /// other.
     pub fn set_well(&mut self, well: bool) {
         self.unwell = !well;
+    }
+
+    /// The peer was told something for which the role had not asked.
+    pub fn spoke(&mut self, now_ns: u64) {
+        if let Some(session) = &mut self.session {
+            session.detector.sent(now_ns);
+        }
     }
 
     /// How the vCPU should run.
@@ -227,21 +234,22 @@ impl Primary {
         }
     }
 
-    fn recorded(&mut self, batch: Batch, effects: &mut Vec<Effect>) {
+    fn recorded(&mut self, batch: Batch, now_ns: u64, effects: &mut Vec<Effect>) {
         let through = batch.through;
         if !self.session.as_mut().is_some_and(|session| session.recorded(batch)) {
             return effects.push(Effect::ForgetLog { through });
         }
-        self.send_log(effects);
+        self.send_log(now_ns, effects);
         if sabotage::disabled(Check::Ack) {
             effects.push(Effect::Release { through });
         }
     }
 
-    fn send_log(&mut self, effects: &mut Vec<Effect>) {
+    fn send_log(&mut self, now_ns: u64, effects: &mut Vec<Effect>) {
         if let Some(session) = &mut self.session
             && let Some(through) = session.take_sendable()
         {
+            session.detector.sent(now_ns);
             effects.push(Effect::SendLog { link: session.link, through });
         }
     }

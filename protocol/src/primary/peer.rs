@@ -76,7 +76,7 @@ impl Primary {
             PeerEvent::Lost(reason) => Err(reason),
         };
         match handled {
-            Ok(()) => self.send_log(effects),
+            Ok(()) => self.send_log(now_ns, effects),
             Err(reason) => self.lost(reason, now_ns, effects),
         }
     }

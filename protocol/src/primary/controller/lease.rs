@@ -74,9 +74,14 @@ impl Lease {
         Some(sent_ns.saturating_add(self.lease_ns))
     }
 
+    /// The secondary is to be told that it gets longer.
+    pub(super) fn has_news(&self) -> bool {
+        self.wanted_ns > self.told.map_or(self.lease_ns, |(lease_ns, _)| lease_ns)
+    }
+
     /// What the secondary is to be told with the heartbeat that goes out now, in ns.
     pub(super) fn tell(&mut self) -> u64 {
-        if self.wanted_ns > self.told.map_or(self.lease_ns, |(lease_ns, _)| lease_ns) {
+        if self.has_news() {
             self.told = Some((self.wanted_ns, self.last_sent));
         }
         self.told.map_or(self.lease_ns, |(lease_ns, _)| lease_ns)

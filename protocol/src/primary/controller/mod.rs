@@ -43,6 +43,7 @@ use lease::Lease;
 use looks::Looks;
 use operator::Operator;
 use outlets::Outlets;
+use role::News;
 use search::Search;
 
 /// How long the guest's last outputs may wait for their acknowledgement once it has switched off, ns.
@@ -112,6 +113,8 @@ pub struct Controller<O, W> {
     next_link: u32,
     /// The generation for which protection was told.
     told_protected: Option<Generation>,
+    /// What the peer was told last, and when.
+    told_peer: (News, u64),
     /// What ailed the peer when that was last told.
     told_health: Health,
     vcpu_ended_ns: Option<u64>,
@@ -158,6 +161,7 @@ impl<O, W> Controller<O, W> {
             released: position,
             next_link: 0,
             told_protected: None,
+            told_peer: (News::default(), now_ns),
             told_health: Health::default(),
             vcpu_ended_ns: None,
             disks_idle: true,
@@ -209,6 +213,7 @@ impl<O, W> Controller<O, W> {
         if self.halted {
             return;
         }
+        self.tell_peer_news(effects);
         self.hand_over_if_better(effects);
         self.look_at_arbiter(effects);
         let protected = matches!(self.role.phase(), Phase::Protected | Phase::Detaching);

@@ -2,13 +2,21 @@
 
 use alloc::vec::Vec;
 
-use ftlog::Generation;
+use ftlog::{Generation, Health, Position};
 
 use super::{Controller, Effect, Halt, Message, Notice};
 use crate::{
     arbiter::ClaimOutcome,
     primary::{Effect as RoleEffect, Event as RoleEvent, Link, Phase},
 };
+
+/// What only a heartbeat says.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) struct News {
+    released: Position,
+    stalled_ns: u64,
+    health: Health,
+}
 
 impl<O, W> Controller<O, W> {
     /// Tells the role and turns what it asks for into effects.
@@ -64,15 +72,29 @@ impl<O, W> Controller<O, W> {
         }
     }
 
-    pub(super) fn beat(&mut self, link: Link, effects: &mut Vec<Effect<O, W>>) {
-        let message = Message::Heartbeat {
-            position: self.recorded,
-            released: self.released,
-            lease_ns: self.lease.tell(),
-            stalled_ns: self.vcpu.stalled_ns(),
-            health: self.outlets.health(),
-        };
+    /// Log is a sign of life too, and the role asks for no heartbeats beside it. What only a heartbeat says is said all the
+    /// same, as often.
+    pub(super) fn tell_peer_news(&mut self, effects: &mut Vec<Effect<O, W>>) {
+        let Some(link) = self.role.link() else { return };
+        let (told, told_ns) = self.told_peer;
+        let lately = self.now_ns.saturating_sub(told_ns) < self.config.heartbeat_ns();
+        if !lately && (told != self.news() || self.lease.has_news()) {
+            self.role.spoke(self.now_ns);
+            self.beat(link, effects);
+        }
+    }
+
+    fn beat(&mut self, link: Link, effects: &mut Vec<Effect<O, W>>) {
+        let news = self.news();
+        self.told_peer = (news, self.now_ns);
+        let News { released, stalled_ns, health } = news;
+        let (position, lease_ns) = (self.recorded, self.lease.tell());
+        let message = Message::Heartbeat { position, released, lease_ns, stalled_ns, health };
         effects.push(Effect::Send { link, message });
+    }
+
+    fn news(&self) -> News {
+        News { released: self.released, stalled_ns: self.vcpu.stalled_ns(), health: self.outlets.health() }
     }
 
     pub(super) fn claimed(

@@ -371,3 +371,42 @@ fn what_people_are_told_says_what_is() {
     let lost = told(bench.peer(0, PeerEvent::Lost(LossReason::Closed)));
     assert_eq!(lost, [Notice::Lost("the secondary is lost: the connection was closed".to_string())]);
 }
+
+#[test]
+fn log_is_a_sign_of_life_and_heartbeats_beside_it_say_what_only_they_can() {
+    let mut bench = Bench::protected();
+    bench.pass(60);
+    let mut position = 10;
+    // Log goes each 40 ms for two seconds; halfway something ails this side.
+    let mut heartbeats = Vec::new();
+    for n in 0..50 {
+        if n == 25 {
+            bench.glance.health = Health::DISK_FAILS;
+        }
+        position += 1;
+        let through = Position(position);
+        let (since_ns, said) = (bench.now_ns, Vec::new());
+        let sent =
+            bench.tell(Event::Recorded(Stretch { through, bytes: 100, since_ns, said_ns: since_ns, said }));
+        assert!(sent.contains(&Effect::SendLog { link: Link(0), through }), "{sent:?}");
+        let condition = Condition::default();
+        let executed_bytes = 100 * (position - 10);
+        bench.peer(
+            0,
+            PeerEvent::Acknowledged { received: through, executed: through, executed_bytes, condition },
+        );
+        heartbeats.extend(bench.pass(40).into_iter().filter_map(|effect| match effect {
+            Effect::Send { message: Message::Heartbeat { health, .. }, .. } => Some((n, health)),
+            _ => None,
+        }));
+    }
+    let told: Vec<_> = heartbeats.iter().map(|(_, health)| *health).collect();
+    assert_eq!(told, [Health::DISK_FAILS], "{heartbeats:?}");
+    assert!(heartbeats[0].0 <= 26, "within a heartbeat: {heartbeats:?}");
+    // Without log they are due again.
+    bench.glance.health = Health::default();
+    let effects = bench.pass(1000);
+    let beats =
+        |effect: &&Effect<_, _>| matches!(effect, Effect::Send { message: Message::Heartbeat { .. }, .. });
+    assert!(effects.iter().filter(beats).count() >= 16, "{effects:?}");
+}

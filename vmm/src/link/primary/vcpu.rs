@@ -21,9 +21,9 @@ use super::{
 use crate::{disk::Disks, host::clock::boot_ns, identity::VmIdentity};
 
 /// Records older than this are handed over even when nobody waits for them, so that the secondary stays close. It is
-/// also how often a busy guest without outputs costs both hosts a wake-up and a packet each way: as often as an idle
-/// one.
-const MAX_AGE_NS: u64 = MAX_HEARTBEAT_NS;
+/// also how often a busy guest without outputs costs both hosts a wake-up and a packet each way: about as often as an
+/// idle one, since where log goes no heartbeat is due.
+const MAX_AGE_NS: u64 = MAX_HEARTBEAT_NS / 5 * 4;
 /// The pause before each stretch of a VM whose secondary falls behind.
 const SLOW_PAUSE: Duration = Duration::from_millis(1);
 
@@ -151,9 +151,7 @@ impl Recorded {
             since_ns: self.since_ns,
             handed_over_ns: boot_ns(),
         };
-        let handed_over = self.outbox.give(stretch);
-        trace::mark(Stage::HandedOver, last);
-        handed_over
+        self.outbox.give(stretch)
     }
 }
 
