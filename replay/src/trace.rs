@@ -38,9 +38,7 @@ pub enum Stage {
     Exited = 1,
     /// The batch whose last step it is, is closed.
     Closed = 2,
-    /// The link thread was told.
-    HandedOver = 3,
-    /// Primary, link thread: it has taken the batch.
+    /// The controller hears of it.
     Taken = 4,
     /// The socket has taken the batch.
     Sent = 5,
@@ -62,10 +60,9 @@ pub enum Stage {
 
 impl Stage {
     /// In the order in which an output comes there.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 11] = [
         Self::Exited,
         Self::Closed,
-        Self::HandedOver,
         Self::Taken,
         Self::Sent,
         Self::SecondaryWoken,

@@ -17,7 +17,7 @@ use clap::Parser;
 use ftvmm::demo::net;
 use ftvmm_benches::{host::Description, neighbour};
 
-use pair::{LIVE_TAP, SHADOW_TAP};
+use pair::{Candidate, LIVE_TAP, SHADOW_TAP};
 use report::{Report, Round};
 
 /// Benchmark the path of an output: what each stage from the guest's exit to the TAP device takes
@@ -32,6 +32,9 @@ struct Arguments {
     /// Another build of ftvmm, measured in turn with this one
     #[arg(long, value_name = "PROGRAM")]
     against: Option<PathBuf>,
+    /// Start this program's sides with --busy-poll US; unless it is measured against another, against itself without
+    #[arg(long, value_name = "US")]
+    busy_poll: Option<u32>,
     /// A glance: 2 rounds of 1000 requests
     #[arg(long, conflicts_with_all = ["rounds", "requests"])]
     quick: bool,
@@ -41,6 +44,20 @@ struct Arguments {
     /// Answer whoever connects there, and do nothing else: the other process of the round trip
     #[arg(long, hide = true, value_name = "ADDRESS")]
     echo: Option<SocketAddr>,
+}
+
+impl Arguments {
+    fn candidates(&self) -> anyhow::Result<Vec<Candidate>> {
+        let program = neighbour("ftvmm")?;
+        let options = self.busy_poll.map(|us| vec!["--busy-poll".to_owned(), us.to_string()]);
+        let other = match &self.against {
+            Some(other) => Some(fs::canonicalize(other).with_context(|| format!("no {}", other.display()))?),
+            None => options.is_some().then(|| program.clone()),
+        };
+        let mut candidates = vec![Candidate { program, options: options.unwrap_or_default() }];
+        candidates.extend(other.map(|program| Candidate { program, options: Vec::new() }));
+        Ok(candidates)
+    }
 }
 
 fn main() -> ExitCode {
@@ -67,10 +84,7 @@ fn measure(arguments: &Arguments) -> anyhow::Result<Report> {
     }
     let (rounds, requests) =
         if arguments.quick { (2, 1_000) } else { (arguments.rounds, arguments.requests) };
-    let mut programs = vec![neighbour("ftvmm")?];
-    if let Some(other) = &arguments.against {
-        programs.push(fs::canonicalize(other).with_context(|| format!("no {}", other.display()))?);
-    }
+    let programs = arguments.candidates()?;
     let host = Description::of_this_machine();
     let parts = parts::measure()?;
     net::enter(&[LIVE_TAP, SHADOW_TAP])?;
@@ -81,7 +95,7 @@ fn measure(arguments: &Arguments) -> anyhow::Result<Report> {
         let mut pairs = Vec::new();
         for program in &programs {
             let pair = pair::measure(program, requests);
-            pairs.push(pair.with_context(|| format!("with {}", program.display()))?);
+            pairs.push(pair.with_context(|| format!("with {}", program.program.display()))?);
         }
         measured.push(Round { floor, pairs });
     }

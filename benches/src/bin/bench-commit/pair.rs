@@ -34,6 +34,15 @@ const ANSWER: Duration = Duration::from_secs(10);
 /// Files here are memory: writing them back is nobody's business while it is measured.
 const MEMORY: &str = "/dev/shm";
 
+/// What is measured: a build of ftvmm, and with which options both sides are started.
+#[derive(Clone, Debug, Serialize)]
+pub struct Candidate {
+    /// The program.
+    pub program: PathBuf,
+    /// The options.
+    pub options: Vec<String>,
+}
+
 /// One program's pair in one round.
 #[derive(Debug, Serialize)]
 pub struct Pair {
@@ -68,27 +77,27 @@ pub struct PerRequest {
     pub secondary_cpu_us: f64,
 }
 
-/// Runs a pair of this program, with a client that counts up to `requests` one by one.
-pub fn measure(program: &Path, requests: u32) -> anyhow::Result<Pair> {
+/// Runs a pair of it, with a client that counts up to `requests` one by one.
+pub fn measure(candidate: &Candidate, requests: u32) -> anyhow::Result<Pair> {
     let directory = tempfile::Builder::new().prefix("ftvmm-bench-").tempdir_in(MEMORY)?;
-    let measured = run(program, directory.path(), requests);
+    let measured = run(candidate, directory.path(), requests);
     if measured.is_err() {
         eprintln!("bench-commit: logs are in {}", directory.keep().display());
     }
     measured
 }
 
-fn run(program: &Path, directory: &Path, requests: u32) -> anyhow::Result<Pair> {
+fn run(candidate: &Candidate, directory: &Path, requests: u32) -> anyhow::Result<Pair> {
     let arbiter = directory.join("arbiter");
     fs::create_dir(&arbiter)?;
     let setup = Setup {
-        program: traced(program, directory)?,
+        program: traced(&candidate.program, directory)?,
         kernel: "builtin:kv".to_owned(),
         directory: directory.to_owned(),
         arbiter,
         failure_timeout_ms: 1_000,
-        primary_options: Vec::new(),
-        secondary_options: Vec::new(),
+        primary_options: candidate.options.clone(),
+        secondary_options: candidate.options.clone(),
     };
     let (secondary, address) = setup.secondary("secondary", Place::here(SHADOW_TAP))?;
     let mut primary = setup.primary("primary", Place::here(LIVE_TAP), &address)?;

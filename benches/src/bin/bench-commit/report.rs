@@ -1,13 +1,11 @@
 //! The result: one column per program, medians over the rounds.
 
-use std::path::PathBuf;
-
 use ftvmm_benches::{host::Description, numbers::median, spread::Spread, table::Table};
 use serde::Serialize;
 use serde_json::json;
 
 use crate::{
-    pair::{Pair, PerRequest},
+    pair::{Candidate, Pair, PerRequest},
     parts::Part,
     path::STEPS,
 };
@@ -15,8 +13,7 @@ use crate::{
 /// The stages behind the guest's exit, as the table calls them.
 const STAGES: [&str; STEPS] = [
     "guest's exit to batch closed",
-    "to handed over to the link thread",
-    "to taken by the link thread",
+    "to heard of by the controller",
     "to written to the socket",
     "to secondary woken",
     "to verified and decoded",
@@ -53,7 +50,7 @@ pub struct Round {
 /// Everything that was measured.
 pub struct Report {
     host: Description,
-    programs: Vec<PathBuf>,
+    programs: Vec<Candidate>,
     requests: u32,
     parts: Vec<Part>,
     rounds: Vec<Round>,
@@ -63,7 +60,7 @@ impl Report {
     /// Collects it.
     pub fn new(
         host: Description,
-        programs: Vec<PathBuf>,
+        programs: Vec<Candidate>,
         requests: u32,
         parts: Vec<Part>,
         rounds: Vec<Round>,
@@ -92,8 +89,8 @@ impl Report {
         text.push_str(&format!(
             "\nplan     {rounds} rounds, {requests} requests of one client; medians over the rounds, µs\n"
         ));
-        for (name, program) in self.names().zip(&self.programs) {
-            text.push_str(&format!("{name:<8} {}\n", program.display()));
+        for (name, Candidate { program, options }) in self.names().zip(&self.programs) {
+            text.push_str(&format!("{name:<8} {} {}\n", program.display(), options.join(" ")));
         }
         text.push('\n');
         text.push_str(&self.table().text());

@@ -9,6 +9,8 @@ use crate::{
     link::rate::Rate,
 };
 
+use super::peer::Peer;
+
 /// How often the status of a secondary that follows is written, ns.
 const REPORT_NS: u64 = 10_000_000;
 
@@ -27,7 +29,7 @@ impl Reporter {
         follower: &Follower,
         identity: &VmIdentity,
         disks: &Disks,
-        peer: Option<String>,
+        peer: &Peer,
         now_ns: u64,
     ) {
         let role = follower.role();
@@ -49,7 +51,7 @@ impl Reporter {
             status.generation = role.generation().0;
             status.position = role.executed_through().0;
             status.guest_time_ms = follower.executed_time_ns() as f64 / 1e6;
-            status.peer = peer;
+            status.peer = peer.address();
             status.lag_records = follower.lag_records();
             status.disks = disks.report();
             status.log_bytes = follower.log_bytes();

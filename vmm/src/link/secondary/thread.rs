@@ -2,7 +2,6 @@
 
 use std::{
     sync::{Arc, Mutex},
-    thread,
     time::Duration,
 };
 
@@ -18,7 +17,7 @@ use replay::{
     Divergence, StopSwitch,
     trace::{self, Stage},
 };
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::{PollFd, PollFlags};
 
 use super::{
     arrival::Arrival,
@@ -38,8 +37,6 @@ use crate::{
     },
 };
 
-/// How often everything is looked at when it cannot be waited for.
-const POLL_AGAIN: Duration = Duration::from_millis(1);
 /// A kick that comes just before KVM_RUN is lost, so it is repeated until it was heard.
 const KICK_AGAIN: Duration = Duration::from_millis(5);
 /// Above this much unsent no more digests are taken, bytes.
@@ -75,11 +72,7 @@ impl LinkThread {
     /// Runs until the vCPU thread is done with the session.
     pub fn run(mut self) {
         while !self.done {
-            if self.wait().is_err() {
-                // Such as that the host has no memory now, or allows fewer descriptors than these. Nothing here blocks,
-                // so all of them are looked at.
-                thread::sleep(POLL_AGAIN);
-            }
+            self.wait();
             trace::mark(Stage::SecondaryWoken, Position(0));
             // What is executed before what is acknowledged, which says so.
             self.read_reports();
@@ -93,22 +86,19 @@ impl LinkThread {
         }
     }
 
-    fn wait(&self) -> anyhow::Result<()> {
+    /// Whatever has ended it: nothing here blocks, so all is looked at.
+    fn wait(&self) {
         let patience = match self.more_to_hear {
             true => Duration::ZERO,
             false if self.quit.is_thrown() => KICK_AGAIN,
             false => Duration::from_nanos(self.site.config.heartbeat_ns()),
         };
-        let timeout = Timespec::try_from(patience)?;
         let mut watched = vec![PollFd::from_borrowed_fd(self.letters.descriptor(), PollFlags::IN)];
         watched.extend(self.peer.watched(!self.arrival.is_full()));
         if let Some(copies) = self.copies_to_hear() {
             watched.push(PollFd::from_borrowed_fd(copies.descriptor(), PollFlags::IN));
         }
-        match poll(&mut watched, Some(&timeout)) {
-            Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
-            Err(error) => Err(error.into()),
-        }
+        self.site.wait.poll(&mut watched, patience);
     }
 
     /// Not all at once, however much there is.
@@ -204,8 +194,7 @@ impl LinkThread {
     }
 
     fn report(&mut self) {
-        let peer = self.peer.address();
-        let (site, follower) = (&self.site, &self.follower);
+        let (site, follower, peer) = (&self.site, &self.follower, &self.peer);
         let disks = &site.outlets.disks;
         self.reporter.report(&site.board, follower, &self.identity, disks, peer, boot_ns());
     }
