@@ -65,7 +65,7 @@ pub fn program() -> anyhow::Result<PathBuf> {
     found.context("there is no static ftvmm for lab hosts: run scripts/build-static, or set FTVMM_STATIC_BIN")
 }
 
-/// The directory with `vmlinuz` and `initramfs` of a lab host: `FTVMM_LAB_HOST`, or what its recipe makes.
+/// The directory with `vmlinux` and `initramfs` of a lab host: `FTVMM_LAB_HOST`, or what its recipe makes.
 ///
 /// # Errors
 /// When the recipe fails.

@@ -21,7 +21,7 @@ pub(super) fn command(name: &str, boot: &Path, directory: &Path, plan: &Plan, po
     qemu.args(["-M", "q35", "-accel", "tcg,thread=multi", "-cpu", CPU, "-smp", "1"]);
     qemu.args(["-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"]);
     qemu.arg("-m").arg(plan.memory_mib.to_string());
-    qemu.arg("-kernel").arg(boot.join("vmlinuz")).arg("-initrd").arg(boot.join("initramfs"));
+    qemu.arg("-kernel").arg(boot.join("vmlinux")).arg("-initrd").arg(boot.join("initramfs"));
     let words = format!("lab.name={name} lab.ft={}/24 lab.control={}/24", ports.ft, ports.control);
     qemu.arg("-append").arg(format!("{QUIET} {} {words}", despite_load()));
     // The log goes on when the host is switched on again.
