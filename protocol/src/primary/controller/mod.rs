@@ -26,6 +26,7 @@ mod effects;
 mod events;
 mod lease;
 mod looks;
+mod news;
 mod operator;
 mod outlets;
 mod output;
@@ -41,9 +42,9 @@ pub use outlets::OnTrouble;
 
 use lease::Lease;
 use looks::Looks;
+use news::Told;
 use operator::Operator;
 use outlets::Outlets;
-use role::News;
 use search::Search;
 
 /// How long the guest's last outputs may wait for their acknowledgement once it has switched off, ns.
@@ -113,8 +114,7 @@ pub struct Controller<O, W> {
     next_link: u32,
     /// The generation for which protection was told.
     told_protected: Option<Generation>,
-    /// What the peer was told last, and when.
-    told_peer: (News, u64),
+    told_peer: Told,
     /// What ailed the peer when that was last told.
     told_health: Health,
     vcpu_ended_ns: Option<u64>,
@@ -161,7 +161,7 @@ impl<O, W> Controller<O, W> {
             released: position,
             next_link: 0,
             told_protected: None,
-            told_peer: (News::default(), now_ns),
+            told_peer: Told::new(now_ns),
             told_health: Health::default(),
             vcpu_ended_ns: None,
             disks_idle: true,

@@ -2,21 +2,13 @@
 
 use alloc::vec::Vec;
 
-use ftlog::{Generation, Health, Position};
+use ftlog::Generation;
 
-use super::{Controller, Effect, Halt, Message, Notice};
+use super::{Controller, Effect, Halt, Message, Notice, news::News};
 use crate::{
     arbiter::ClaimOutcome,
     primary::{Effect as RoleEffect, Event as RoleEvent, Link, Phase},
 };
-
-/// What only a heartbeat says.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub(super) struct News {
-    released: Position,
-    stalled_ns: u64,
-    health: Health,
-}
 
 impl<O, W> Controller<O, W> {
     /// Tells the role and turns what it asks for into effects.
@@ -76,9 +68,8 @@ impl<O, W> Controller<O, W> {
     /// same, as often.
     pub(super) fn tell_peer_news(&mut self, effects: &mut Vec<Effect<O, W>>) {
         let Some(link) = self.role.link() else { return };
-        let (told, told_ns) = self.told_peer;
-        let lately = self.now_ns.saturating_sub(told_ns) < self.config.heartbeat_ns();
-        if !lately && (told != self.news() || self.lease.has_news()) {
+        let (news, heartbeat_ns) = (self.news(), self.config.heartbeat_ns());
+        if self.told_peer.is_due(news, self.lease.has_news(), self.now_ns, heartbeat_ns) {
             self.role.spoke(self.now_ns);
             self.beat(link, effects);
         }
@@ -86,7 +77,7 @@ impl<O, W> Controller<O, W> {
 
     fn beat(&mut self, link: Link, effects: &mut Vec<Effect<O, W>>) {
         let news = self.news();
-        self.told_peer = (news, self.now_ns);
+        self.told_peer.tell(news, self.now_ns);
         let News { released, stalled_ns, health } = news;
         let (position, lease_ns) = (self.recorded, self.lease.tell());
         let message = Message::Heartbeat { position, released, lease_ns, stalled_ns, health };
