@@ -53,7 +53,7 @@ setup: ## install what is missing (Debian; as root or with sudo)
 
 sim: ## the simulator with SEEDS=100000 seeds, or exactly one: FTVMM_SIM_SEED=7 make sim
 	FTVMM_SIM_SEEDS=$(SEEDS) cargo test --release --locked -p ftvmm-tests --test sim -- --nocapture \
-		safety_and_liveness one_fault
+		safety_and_liveness one_fault a_host_that_lies
 
 sabotage: ## show that the tests notice: CHECK=gate, arbiter or digest disables that check in all they run
 	@scripts/sabotage $(CHECK)

@@ -11,6 +11,10 @@
 
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+/// The longest lease that a primary can have, in ns: that of the longest failure timeout, which is an hour. One that
+/// says more would keep whoever takes over from its disks.
+pub const LONGEST_LEASE_NS: u64 = 1_800_000_000_000;
+
 /// How long after the last sign of life of its primary, whose lease was `lease_ns`, a new live side leaves shared disks
 /// alone, ns. The difference is for the write that passed the fence at the last moment, and for clocks that do not run
 /// alike.

@@ -94,6 +94,12 @@ pub enum Violation {
         /// Bytes sent.
         sent_bytes: u64,
     },
+    /// It says that it may write shared disks for longer than anybody may.
+    #[error("it may write shared disks for {} s without being answered", lease_ns / 1_000_000_000)]
+    Lease {
+        /// For how long, in ns.
+        lease_ns: u64,
+    },
 }
 
 /// When the parts of a recovery happened, in ns of this host's clock.

@@ -33,13 +33,19 @@ pub enum Check {
     Divergence,
     /// A side that is heard and does not move is lost.
     Stall,
+    /// A secondary that executes nothing is lost, whatever it says of itself.
+    Standstill,
+    /// A primary cannot have let out what its secondary does not hold.
+    Released,
+    /// A primary cannot keep the next live side off shared disks for ever.
+    Lease,
     /// A secondary executes all it holds before it goes live.
     Drain,
 }
 
 impl Check {
     /// Every check, in the order of declaration.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 17] = [
         Self::Gate,
         Self::Arbiter,
         Self::Unavailable,
@@ -53,6 +59,9 @@ impl Check {
         Self::Corrupt,
         Self::Divergence,
         Self::Stall,
+        Self::Standstill,
+        Self::Released,
+        Self::Lease,
         Self::Drain,
     ];
 
@@ -73,6 +82,9 @@ impl Check {
             Self::Corrupt => "corrupt",
             Self::Divergence => "divergence",
             Self::Stall => "stall",
+            Self::Standstill => "standstill",
+            Self::Released => "released",
+            Self::Lease => "lease",
             Self::Drain => "drain",
         }
     }

@@ -37,6 +37,8 @@ pub struct Secondary {
     generation: Generation,
     detector: Detector,
     log: Log,
+    /// What the primary says has left.
+    released: Position,
     arbitration: Option<Arbitration>,
     recovery: Option<Recovery>,
 }
@@ -52,6 +54,7 @@ impl Secondary {
             generation,
             detector: Detector::new(config, now_ns),
             log: Log::new(window_bytes),
+            released: Position(0),
             arbitration: None,
             recovery: None,
         }
@@ -165,7 +168,20 @@ impl Secondary {
         self.detector.sent(now_ns);
         self.phase = Phase::Following;
         self.log.begin(position);
-        effects.push(Effect::SendSeedHeld { position });
+        if self.released_is_held(effects) {
+            effects.push(Effect::SendSeedHeld { position });
+        }
+    }
+
+    /// The other half of the commit gate's check: what has left must be in the state or the log that we hold. Of a seed
+    /// that can be told only when it is whole.
+    fn released_is_held(&mut self, effects: &mut Vec<Effect>) -> bool {
+        let (released, received) = (self.released, self.log.received);
+        let held = released <= received || sabotage::disabled(Check::Released);
+        if !held {
+            self.discard(DiscardReason::ReleasedAhead { released, received }, effects);
+        }
+        held
     }
 
     fn received(
@@ -206,13 +222,9 @@ impl Secondary {
         effects: &mut Vec<Effect>,
     ) {
         self.detector.heard(now_ns);
-        if self.phase != Phase::Following {
+        self.released = self.released.max(released);
+        if self.phase != Phase::Following || !self.released_is_held(effects) {
             return;
-        }
-        // The other half of the commit gate's check: what has left must be in the log we hold.
-        let received = self.log.received;
-        if released > received {
-            return self.discard(DiscardReason::ReleasedAhead { released, received }, effects);
         }
         // Its guest stands, and would for as long as we listen. Whether it is over with it, the arbiter decides.
         let stalled_ns = condition.stalled_ns;

@@ -274,3 +274,18 @@ fn numbers_at_the_end_of_their_range_do_no_harm() {
     bench.receive(u64::MAX, u64::MAX, u64::MAX);
     bench.tell(Event::Tick);
 }
+
+#[test]
+fn what_left_before_the_seed_was_whole_must_be_in_it() {
+    let mut bench = Bench::seeding();
+    assert!(bench.tell(heartbeat(101)).is_empty(), "the seed may be of a later position");
+    let effects = bench.tell(Event::SeedHeld { position: Position(100) });
+    let reason = DiscardReason::ReleasedAhead { released: Position(101), received: Position(100) };
+    assert_eq!(discarded(&effects), &reason);
+    let mut bench = Bench::seeding();
+    assert!(bench.tell(heartbeat(100)).is_empty());
+    assert_eq!(
+        bench.tell(Event::SeedHeld { position: Position(100) }),
+        [Effect::SendSeedHeld { position: Position(100) }]
+    );
+}

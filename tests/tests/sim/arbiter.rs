@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use ftlog::Generation;
 use protocol::arbiter::ClaimOutcome;
 
-use crate::host::Name;
+use crate::process::Name;
 use crate::random::Random;
 
 #[derive(Default)]

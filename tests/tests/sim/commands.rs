@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use protocol::primary::controller::{Answer, Asked, Command};
 
+use crate::failure::Failure;
 use crate::faults::MS;
 use crate::random::Random;
-use crate::shared::Failure;
 
 /// Any command.
 pub fn any(random: &mut Random) -> Command {

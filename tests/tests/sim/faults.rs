@@ -1,8 +1,10 @@
 //! What goes wrong, how often: drawn from the seed.
 
+use crate::lies::Liar;
 use crate::random::Random;
 
 pub const MS: u64 = 1_000_000;
+pub const HOSTS: usize = 3;
 
 /// Rates per million, of the chance named.
 #[derive(Debug, Clone, Default)]
@@ -24,6 +26,12 @@ pub struct Profile {
     pub idle: u64,
     pub freeze: u64,
     pub cut_off: u64,
+    pub stop: u64,
+    pub suspend: u64,
+    pub threadless: u64,
+    pub hard_of_hearing: u64,
+    pub endless: u64,
+    pub liar: Option<Liar>,
     /// At each effect a core asks for.
     pub crash_at_effect: u64,
     pub pause_at_effect: u64,
@@ -57,12 +65,32 @@ impl Profile {
             idle: rate(60_000),
             freeze: rate(10_000),
             cut_off: rate(20_000),
+            stop: rate(20_000),
+            suspend: rate(20_000),
+            threadless: rate(40_000),
+            hard_of_hearing: rate(60_000),
+            endless: rate(20_000),
+            liar: None,
             crash_at_effect: rate(2_000),
             pause_at_effect: rate(2_000),
             frame: rate(2_000),
             batch_lost: rate(2_000),
             ack_nonsense: rate(2_000),
             divergence: rate(500),
+        }
+    }
+
+    /// A host that lies in one field of one message, and little else.
+    pub fn lies(seed: u64) -> Self {
+        Self {
+            quiet_ns: 3_000 * MS,
+            every_ns: 50 * MS,
+            crash: 50_000,
+            pause: 10_000,
+            partition: 10_000,
+            slow_replay: 20_000,
+            liar: Some(Liar::of(seed, HOSTS)),
+            ..Self::default()
         }
     }
 
@@ -92,6 +120,16 @@ pub enum Fault {
     Freeze,
     /// A host's network device is gone.
     CutOff,
+    /// A process is asked to end.
+    Stop,
+    /// A host sleeps, and its clock may have stood when it wakes.
+    Suspend,
+    /// A host has no thread for whatever needs one.
+    Threadless,
+    /// The link thread of a primary reads late what the vCPU thread tells it.
+    HardOfHearing,
+    /// A secondary's vCPU is in a stretch that does not end until its watchdog ends it, and seems to move.
+    Endless,
     /// The next frame from a host is lost, repeated, swapped or damaged.
     Frame,
     /// The next replayed step comes out wrong.
@@ -101,7 +139,7 @@ pub enum Fault {
 }
 
 impl Fault {
-    pub const SINGLE: [Self; 12] = [
+    pub const SINGLE: [Self; 17] = [
         Self::Crash,
         Self::Pause,
         Self::Partition,
@@ -111,13 +149,18 @@ impl Fault {
         Self::Idle,
         Self::Freeze,
         Self::CutOff,
+        Self::Stop,
+        Self::Suspend,
+        Self::Threadless,
+        Self::HardOfHearing,
+        Self::Endless,
         Self::Frame,
         Self::Divergence,
         Self::CrashWithoutArbiter,
     ];
 
     /// The kinds drawn in chaos, with their rates.
-    pub fn rates(profile: &Profile) -> [(Self, u64); 9] {
+    pub fn rates(profile: &Profile) -> [(Self, u64); 14] {
         [
             (Self::Crash, profile.crash),
             (Self::Pause, profile.pause),
@@ -128,6 +171,11 @@ impl Fault {
             (Self::Idle, profile.idle),
             (Self::Freeze, profile.freeze),
             (Self::CutOff, profile.cut_off),
+            (Self::Stop, profile.stop),
+            (Self::Suspend, profile.suspend),
+            (Self::Threadless, profile.threadless),
+            (Self::HardOfHearing, profile.hard_of_hearing),
+            (Self::Endless, profile.endless),
         ]
     }
 }

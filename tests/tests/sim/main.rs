@@ -6,23 +6,29 @@
 
 mod arbiter;
 mod commands;
+mod failure;
 mod faults;
 mod guest;
 mod host;
+mod input;
+mod lies;
 mod network;
 mod oracle;
 mod primary_io;
+mod process;
 mod random;
 mod secondary_io;
 mod shared;
+mod stats;
 mod world;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
+use failure::Failure;
 use faults::Profile;
 use protocol::sabotage::{self, Check};
-use shared::{Failure, Stats};
+use stats::Stats;
 use world::World;
 
 /// Seeds run when nothing else is asked for; a debug build is some ten times slower.
@@ -93,16 +99,27 @@ fn one_fault_at_a_time_never_loses_the_vm() {
     run_all("single faults", Profile::single_faults);
 }
 
+#[test]
+fn a_host_that_lies_harms_nobody_else() {
+    let total = run_all("lies", Profile::lies);
+    if number("FTVMM_SIM_SEED").is_none() && total.seeds >= 100 {
+        assert!(total.lies > 0 && total.takeovers > 0 && total.divergences > 0, "{total}");
+    }
+}
+
 /// Disables one check on this thread and looks for a seed that notices.
 fn must_be_noticed(check: Check) {
     let _guard = sabotage::disable(check);
     for seed in 0..MUTATION_SEEDS {
-        match run(seed, Profile::chaos, false) {
-            // The cores may accuse each other or get stuck as well, but it is the oracle that must notice.
-            Err(failure) if failure.is_safety() => {
-                return println!("without {}: seed {seed}: {failure}", check.name());
+        let runs = [("chaos", run(seed, Profile::chaos, false)), ("lies", run(seed, Profile::lies, false))];
+        for (what, outcome) in runs {
+            match outcome {
+                // The cores may accuse each other or get stuck as well, but it is the oracle that must notice.
+                Err(failure) if failure.is_safety() => {
+                    return println!("without {}: {what}, seed {seed}: {failure}", check.name());
+                }
+                _ => {}
             }
-            _ => {}
         }
     }
     panic!("{MUTATION_SEEDS} seeds do not notice that {} is disabled", check.name());
@@ -140,6 +157,9 @@ mutations! {
     notices_a_damaged_log_going_live: Corrupt,
     notices_a_diverged_secondary_going_live: Divergence,
     notices_a_peer_that_does_not_move: Stall,
+    notices_a_peer_that_seems_to_move: Standstill,
+    notices_outputs_let_out_that_nobody_holds: Released,
+    notices_a_primary_that_would_write_for_ever: Lease,
     notices_going_live_before_the_log_is_executed: Drain,
 }
 

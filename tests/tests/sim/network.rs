@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use ftlog::{FrameKind, encode_frame};
 
-use crate::host::Name;
+use crate::process::Name;
 use crate::random::Random;
 
 pub type Conn = u32;

@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use ftlog::{Generation, Position};
 
 use crate::arbiter::Arbiter;
+use crate::failure::Failure;
 use crate::guest::{Guest, Output};
-use crate::host::Name;
 use crate::network::Conn;
-use crate::shared::Failure;
+use crate::process::Name;
 
 /// The VM's life in one generation.
 struct Line {
@@ -45,6 +45,10 @@ pub struct Oracle {
     all_left_through: Position,
     /// The last generation in which somebody wrote the shared disk.
     wrote: Generation,
+    /// Whose clock has stood: how long ago its secondary answered it cannot know, as the documents say.
+    timeless: BTreeSet<Name>,
+    /// The VM has ended in order.
+    ended: bool,
 }
 
 impl Oracle {
@@ -95,6 +99,12 @@ impl Oracle {
     ) -> Result<(), Failure> {
         if self.losers.contains(&who) {
             return Err(Failure::safety(2, format!("{who} enters generation {generation} after it lost")));
+        }
+        if self.ended {
+            return Err(Failure::safety(
+                2,
+                format!("{who} enters generation {generation} of a VM that ended"),
+            ));
         }
         if arbiter.holder(generation) != Some(who) {
             return Err(Failure::safety(
@@ -174,15 +184,26 @@ impl Oracle {
 
     /// Property 2 on a shared disk: once a later side has written, an earlier one does not.
     pub fn writes(&mut self, who: Name, generation: Generation, write: Output) -> Result<(), Failure> {
-        if generation < self.wrote {
+        if generation < self.wrote && !self.timeless.contains(&who) {
             let text = format!(
                 "{who} writes {} to the shared disk in generation {generation}, after {}",
                 write.position, self.wrote
             );
             return Err(Failure::safety(2, text));
         }
-        self.wrote = generation;
+        self.wrote = self.wrote.max(generation);
         Ok(())
+    }
+
+    /// The clock of `who` has stood.
+    pub fn loses_time(&mut self, who: Name) {
+        self.timeless.insert(who);
+    }
+
+    /// `who` was stopped alone, and with it the VM: nobody may go on with it.
+    pub fn ended(&mut self, who: Name, generation: Generation, at: Position) -> Result<(), Failure> {
+        self.ended = true;
+        self.nobody_else(who, generation, at)
     }
 
     /// With an open gate nobody may hold a whole state of the same generation.

@@ -1,18 +1,20 @@
 //! What every part of the simulation may use: time, chance, the network, the arbiter, the oracle.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 use std::ops::RangeInclusive;
 
 use ftlog::{FrameKind, Generation, Position};
 use protocol::LossReason;
 
 use crate::arbiter::Arbiter;
+use crate::failure::Failure;
 use crate::faults::{MS, Profile};
-use crate::host::{Input, Name};
+use crate::input::Input;
 use crate::network::{Conn, Delivery, Network};
 use crate::oracle::Oracle;
+use crate::process::{Clock, Name};
 use crate::random::Random;
+use crate::stats::Stats;
 
 /// Something that is going to happen.
 pub enum Action {
@@ -26,96 +28,6 @@ pub enum Action {
     /// Is all well again?
     Settled,
 }
-
-/// What a run found.
-#[derive(Debug)]
-pub struct Failure {
-    pub kind: String,
-    pub text: String,
-    pub at_ns: u64,
-    safety: bool,
-}
-
-impl Failure {
-    fn new(kind: String, text: String, safety: bool) -> Self {
-        Self { kind, text, at_ns: 0, safety }
-    }
-
-    /// One of the safety properties does not hold.
-    pub fn safety(property: u32, text: String) -> Self {
-        Self::new(format!("safety property {property}"), text, true)
-    }
-
-    /// Something grows beyond its limit.
-    pub fn bound(text: String) -> Self {
-        Self::new("a bound".into(), text, true)
-    }
-
-    /// Something does not happen in time.
-    pub fn liveness(text: String) -> Self {
-        Self::new("liveness".into(), text, false)
-    }
-
-    /// A core accuses a peer that did nothing wrong, or that breaks a safety property.
-    pub fn accusation(property: Option<u32>, text: String) -> Self {
-        Self::new(format!("an accusation (property {property:?})"), text, property.is_some())
-    }
-
-    pub fn at(mut self, at_ns: u64) -> Self {
-        self.at_ns = at_ns;
-        self
-    }
-
-    pub fn is_safety(&self) -> bool {
-        self.safety
-    }
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "at {} ms: {}: {}", self.at_ns / MS, self.kind, self.text)
-    }
-}
-
-macro_rules! stats {
-    ($($field:ident),*) => {
-        /// How much happened.
-        #[derive(Debug, Default, Clone, PartialEq, Eq)]
-        pub struct Stats {
-            $(pub $field: u64,)*
-        }
-
-        impl Stats {
-            pub fn add(&mut self, other: &Self) {
-                $(self.$field += other.$field;)*
-            }
-        }
-
-        impl fmt::Display for Stats {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                $(write!(f, "{}={} ", stringify!($field), self.$field)?;)*
-                Ok(())
-            }
-        }
-    };
-}
-
-stats!(
-    seeds,
-    outputs,
-    seeds_held,
-    takeovers,
-    detaches,
-    halts,
-    handovers,
-    writes,
-    lost_claims,
-    divergences,
-    stops,
-    crashes,
-    vms_lost,
-    events
-);
 
 pub struct Shared {
     pub now_ns: u64,
@@ -132,12 +44,16 @@ pub struct Shared {
     pub idle_until_ns: Vec<u64>,
     pub frozen_until_ns: Vec<u64>,
     pub cut_off_until_ns: Vec<u64>,
+    pub threadless_until_ns: Vec<u64>,
+    pub hard_of_hearing_until_ns: Vec<u64>,
+    pub endless_until_ns: Vec<u64>,
+    pub clocks: Vec<Clock>,
     /// The next frame from this host goes wrong.
     pub break_frame: Vec<bool>,
     /// The next step replayed on this host goes wrong.
     pub diverge: Vec<bool>,
-    /// Connections on which nonsense was acknowledged, and on which log was lost before it was written.
-    nonsense: BTreeSet<Conn>,
+    /// Connections on which somebody has lied, and on which log was lost before it was written.
+    lied: BTreeSet<Conn>,
     gaps: BTreeSet<Conn>,
     queue: BTreeMap<(u64, u64), Action>,
     scheduled: u64,
@@ -146,9 +62,16 @@ pub struct Shared {
 
 impl Shared {
     pub fn new(seed: u64, profile: Profile, narrate: bool, hosts: usize) -> Self {
+        let mut random = Random::new(seed);
+        let clocks = (0..hosts).map(|_| Clock {
+            offset_ns: random.within(1 << 40..=1 << 41),
+            parts_per_million: random.within(980_000..=1_020_000),
+            stood_ns: 0,
+        });
+        let clocks = clocks.collect();
         Self {
             now_ns: 0,
-            random: Random::new(seed),
+            random,
             profile,
             network: Network::default(),
             arbiter: Arbiter::default(),
@@ -159,9 +82,13 @@ impl Shared {
             idle_until_ns: vec![0; hosts],
             frozen_until_ns: vec![0; hosts],
             cut_off_until_ns: vec![0; hosts],
+            threadless_until_ns: vec![0; hosts],
+            hard_of_hearing_until_ns: vec![0; hosts],
+            endless_until_ns: vec![0; hosts],
+            clocks,
             break_frame: vec![false; hosts],
             diverge: vec![false; hosts],
-            nonsense: BTreeSet::new(),
+            lied: BTreeSet::new(),
             gaps: BTreeSet::new(),
             queue: BTreeMap::new(),
             scheduled: 0,
@@ -218,6 +145,28 @@ impl Shared {
         self.now_ns < self.cut_off_until_ns[host]
     }
 
+    pub fn is_threadless(&self, host: usize) -> bool {
+        self.now_ns < self.threadless_until_ns[host]
+    }
+
+    pub fn is_hard_of_hearing(&self, host: usize) -> bool {
+        self.now_ns < self.hard_of_hearing_until_ns[host]
+    }
+
+    pub fn is_endless(&self, host: usize) -> bool {
+        self.now_ns < self.endless_until_ns[host]
+    }
+
+    /// Some host is, or was until a moment ago.
+    pub fn is_any_endless(&self) -> bool {
+        self.endless_until_ns.iter().any(|until_ns| self.now_ns < *until_ns + 2000 * MS)
+    }
+
+    /// What this host's clock shows.
+    pub fn clock_ns(&self, host: usize) -> u64 {
+        self.clocks[host].read_ns(self.now_ns)
+    }
+
     /// What the arbiter shows, after a while.
     pub fn look(&mut self, name: Name) {
         if self.faulty(self.profile.arbiter_hangs) {
@@ -249,14 +198,32 @@ impl Shared {
         if !self.faulty(self.profile.ack_nonsense) {
             return received;
         }
-        self.nonsense.insert(conn);
+        self.lied.insert(conn);
         Position(received.0 + (1 << 40))
+    }
+
+    /// Whether somebody has lied on this connection.
+    pub fn has_lied(&self, conn: Conn) -> bool {
+        self.lied.contains(&conn)
+    }
+
+    /// What `host` says in place of the truth, if it lies.
+    fn lie(&mut self, conn: Conn, host: usize, kind: FrameKind, body: &[u8]) -> Option<(FrameKind, Vec<u8>)> {
+        let liar = self.profile.liar.clone().filter(|liar| liar.host == host)?;
+        let said = liar.lie.tell(kind, body)?;
+        if !self.faulty(liar.rate) {
+            return None;
+        }
+        self.say(|| format!("host {host} lies: {liar:?}"));
+        self.stats.lies += 1;
+        self.lied.insert(conn);
+        Some(said)
     }
 
     /// A peer that was honest must not be dropped for breaking the protocol.
     pub fn honest(&self, conn: Conn, reason: &LossReason) -> Result<(), Failure> {
         match reason {
-            LossReason::Violation(violation) if !self.nonsense.contains(&conn) => {
+            LossReason::Violation(violation) if !self.has_lied(conn) => {
                 Err(Failure::accusation(None, format!("a primary drops its peer: {violation}")))
             }
             _ => Ok(()),
@@ -271,6 +238,8 @@ impl Shared {
     pub fn send(&mut self, conn: Conn, from: Name, kind: FrameKind, body: &[u8]) {
         let faulty = std::mem::take(&mut self.break_frame[from.host]) || self.faulty(self.profile.frame);
         let fault = faulty.then(|| self.random.next());
+        let lie = self.lie(conn, from.host, kind, body);
+        let (kind, body) = lie.as_ref().map_or((kind, body), |(kind, body)| (*kind, body.as_slice()));
         let deliveries = self.network.send(conn, from, (kind, body), fault, self.now_ns, &mut self.random);
         self.deliver(deliveries);
     }

@@ -6,7 +6,9 @@ use ftlog::{Frame, FrameKind, Heartbeat, Message, Refuse, Registers, decode_step
 
 use super::backlog::Batch;
 use super::{Action, Event, Follower, Stage};
-use crate::LossReason;
+use crate::fence::LONGEST_LEASE_NS;
+use crate::sabotage::{self, Check};
+use crate::{LossReason, Violation};
 
 impl Follower {
     pub(super) fn hear(&mut self, frame: Frame, now_ns: u64, actions: &mut Vec<Action>) {
@@ -87,6 +89,9 @@ impl Follower {
     fn hear_heartbeat(&mut self, frame: &Frame, actions: &mut Vec<Action>) -> Result<Event, LossReason> {
         let beat = Heartbeat::decode(&frame.body).map_err(|_| LossReason::Damaged)?;
         let Heartbeat { position, released, lease_ns, condition, time_ns: _ } = beat;
+        if lease_ns > LONGEST_LEASE_NS && !sabotage::disabled(Check::Lease) {
+            return Err(Violation::Lease { lease_ns }.into());
+        }
         self.primary_position = self.primary_position.max(position);
         self.released = self.released.max(released);
         self.lease_ns = self.lease_ns.max(lease_ns);

@@ -1,7 +1,9 @@
 use ftlog::{Ack, ExitKind, Health, Heartbeat, Refuse, Registers, StepEncoder, StepRef};
 
 use super::*;
+use crate::Violation;
 use crate::arbiter::ClaimOutcome;
+use crate::fence::LONGEST_LEASE_NS;
 use crate::secondary::DiscardReason;
 
 const MS: u64 = 1_000_000;
@@ -308,4 +310,18 @@ fn a_reason_reaches_the_one_who_tells_it() {
     let reason = "this side's copy is broken".to_owned();
     let actions = bench.tell(Input::Failed { position: Position(101), reason });
     assert_eq!(discarded(&actions).to_string(), "the VM failed at #101: this side's copy is broken");
+}
+
+#[test]
+fn a_primary_that_would_write_for_longer_than_anybody_may_breaks_the_protocol() {
+    let mut bench = Bench::following();
+    assert!(matches!(bench.heartbeat(100, LONGEST_LEASE_NS, 0)[..], [Action::Released { .. }]));
+    let lease_ns = LONGEST_LEASE_NS + 1;
+    match &bench.heartbeat(100, lease_ns, 0)[..] {
+        [Action::Discard { reason }] => {
+            let broken = LossReason::Violation(Violation::Lease { lease_ns });
+            assert_eq!(*reason, DiscardReason::LogBroken(broken));
+        }
+        other => panic!("{other:?}"),
+    }
 }

@@ -2,19 +2,24 @@
 
 use std::collections::VecDeque;
 
-use ftlog::{Ack, Diverged, Frame, FrameDecoder, FrameKind, Generation, Position, Step, StepsFrame};
+use ftlog::{Ack, Frame, FrameDecoder, FrameKind, Generation, Position, Step, StepsFrame};
+use protocol::arbiter::ClaimOutcome;
 use protocol::commit::{Limits, Unreleased};
-use protocol::sabotage::{self, Check};
+use protocol::fence::{LONGEST_LEASE_NS, takeover_wait_ns};
 use protocol::secondary::DiscardReason;
 use protocol::secondary::follower::{self, Action, Follower, Introduction, Sample, Work};
 use protocol::{LossReason, Recovery};
 
+use crate::failure::Failure;
 use crate::faults::MS;
-use crate::guest::{Guest, OUTPUT_BYTES, Output};
-use crate::host::{self, Clock, Input, Name, Turn, WINDOW_BYTES};
+use crate::guest::{Guest, Output};
+use crate::input::Input;
 use crate::network::{Arrival, Conn};
-use crate::primary_io::PrimaryIo;
-use crate::shared::{Failure, Shared};
+use crate::primary_io::{PrimaryIo, Turn};
+use crate::process::{self, Name, WINDOW_BYTES};
+use crate::shared::Shared;
+
+mod replay;
 
 /// A step to be executed; the last one of a batch carries the length of the batch.
 struct Waiting {
@@ -24,7 +29,6 @@ struct Waiting {
 
 pub struct SecondaryIo {
     name: Name,
-    clock: Clock,
     pub core: Follower,
     pub effects: VecDeque<Action>,
     generation: Generation,
@@ -37,36 +41,32 @@ pub struct SecondaryIo {
     copied_ns: Option<u64>,
     guest: Option<Guest>,
     executed: u64,
+    /// What it has done in a stretch that does not end.
+    spun: u64,
     /// Log that came before there was a machine, for the oracle.
     early: Vec<(Position, Position)>,
     log: VecDeque<Waiting>,
     /// Log in memory, wherever it waits.
     log_bytes: u64,
     unreleased: Unreleased<Output>,
+    /// What the primary says has left.
+    released: Position,
     damaged: bool,
     diverged: bool,
 }
 
 impl SecondaryIo {
     /// Accepts a connection whose first frame, Hello, is in the decoder.
-    pub fn accept(
-        name: Name,
-        clock: Clock,
-        conn: Conn,
-        decoder: FrameDecoder,
-        hello: &Frame,
-        shared: &mut Shared,
-    ) -> Self {
-        let generation = Generation(hello.body.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes)));
-        let now_ns = clock.read_ns(shared.now_ns);
+    pub fn accept(name: Name, conn: Conn, decoder: FrameDecoder, hello: &Frame, shared: &mut Shared) -> Self {
+        let word = |at: usize| hello.body.as_chunks().0.get(at).map_or(0, |bytes| u64::from_le_bytes(*bytes));
+        let (generation, lease_ns) = (Generation(word(0)), word(1));
+        let now_ns = shared.clock_ns(name.host);
         shared.oracle.starts_anew(name);
         shared.send(conn, name, FrameKind::Welcome, &WINDOW_BYTES.to_le_bytes());
-        let introduction =
-            Introduction { generation, lease_ns: 0, has_copies: shared.random.chance(500_000) };
+        let introduction = Introduction { generation, lease_ns, has_copies: shared.random.chance(500_000) };
         Self {
             name,
-            clock,
-            core: Follower::new(&host::core_config(), introduction, WINDOW_BYTES, now_ns),
+            core: Follower::new(&process::core_config(), introduction, WINDOW_BYTES, now_ns),
             effects: VecDeque::new(),
             generation,
             conn,
@@ -76,10 +76,12 @@ impl SecondaryIo {
             copied_ns: None,
             guest: None,
             executed: 0,
+            spun: 0,
             early: Vec::new(),
             log: VecDeque::new(),
             log_bytes: 0,
             unreleased: Unreleased::new(Limits { outputs: 4096, bytes: 1 << 20 }),
+            released: Position(0),
             damaged: false,
             diverged: false,
         }
@@ -97,20 +99,28 @@ impl SecondaryIo {
             // A secondary is busy: others are turned away.
             Input::Arrival { conn, .. } => shared.close(conn, self.name),
             Input::Loaded { .. } | Input::SeedPart { .. } | Input::Shown { .. } => {}
+            Input::Letters | Input::Stop => {}
             Input::Command(_) | Input::Probed { .. } | Input::GreetingOver { .. } => {}
         }
         Ok(())
     }
 
+    /// The process ends.
+    pub fn end(&mut self, shared: &mut Shared) {
+        shared.stats.ends += 1;
+        shared.oracle.gone(self.name);
+        shared.close(self.conn, self.name);
+    }
+
     fn tell(&mut self, input: follower::Input, shared: &mut Shared) {
         let mut actions = Vec::new();
         shared.say(|| format!("{} {input:?}", self.name));
-        self.core.handle(input, self.clock.read_ns(shared.now_ns), &mut actions);
+        self.core.handle(input, shared.clock_ns(self.name.host), &mut actions);
         self.effects.extend(actions);
     }
 
     fn tick(&mut self, shared: &mut Shared) {
-        let vcpu = Work { busy: !self.log.is_empty(), done: self.executed };
+        let vcpu = Work { busy: !self.log.is_empty(), done: self.executed + self.spun };
         let sample = Sample { vcpu, ..Sample::default() };
         self.tell(follower::Input::Seen(sample), shared);
         self.tell(follower::Input::Tick, shared);
@@ -128,15 +138,25 @@ impl SecondaryIo {
                     |at: usize| u64::from_le_bytes(frame.body[at..at + 8].try_into().expect("8 bytes"));
                 self.seed = Guest { position: Position(word(4)), hash: word(12) };
             }
+            Action::FinishCopies if shared.is_threadless(self.name.host) => {
+                self.tell(follower::Input::Unusable { reason: "no thread".to_owned() }, shared);
+            }
             Action::FinishCopies => {
                 self.copied_ns = Some(shared.now_ns + shared.random.within(MS..=60 * MS));
             }
             Action::Load => shared.later(self.name, MS..=60 * MS, Input::Loaded { conn: self.conn }),
             Action::Execute { batch, bytes } => self.execute(batch, bytes),
-            Action::Released { through } => self.unreleased.released(through),
+            Action::Released { through } => {
+                self.released = self.released.max(through);
+                self.unreleased.released(through);
+            }
             Action::DropPeer { .. } => {
                 self.reading = false;
                 shared.close(self.conn, self.name);
+            }
+            Action::Claim { generation } if shared.is_threadless(self.name.host) => {
+                let outcome = ClaimOutcome::Unavailable { reason: "no thread".to_owned() };
+                self.tell(follower::Input::Claimed { generation, outcome }, shared);
             }
             Action::Claim { generation } => shared.ask_arbiter(self.name, generation),
             Action::GoLive { generation, from, recovery, lease_ns, .. } => {
@@ -148,6 +168,7 @@ impl SecondaryIo {
                 self.explain(&reason, shared)?;
                 return Ok(Turn::Idle);
             }
+            Action::Copy(_) if shared.has_lied(self.conn) => {}
             Action::Copy(_) | Action::End => {
                 return Err(Failure::accusation(None, format!("{} does what nobody asked for", self.name)));
             }
@@ -180,6 +201,9 @@ impl SecondaryIo {
             Some(guest) if guest.position != from => {
                 Some(format!("at {from}, its VM is at {}", guest.position))
             }
+            Some(guest) if guest.position < self.released => {
+                Some(format!("at {from}, outputs of {} are said to have left", self.released))
+            }
             Some(_) => None,
         };
         if let Some(flaw) = flaw {
@@ -188,12 +212,15 @@ impl SecondaryIo {
         if self.unreleased.dropped() > 0 {
             return Err(Failure::bound(format!("{} forgot outputs", self.name)));
         }
+        if lease_ns > LONGEST_LEASE_NS {
+            return Err(Failure::bound(format!("{} waits {lease_ns} ns for its disks", self.name)));
+        }
         let guest = self.guest.take().expect("checked above");
         shared.stats.takeovers += 1;
         let repeat = self.unreleased.take();
         let heard_ns = recovery.map_or(0, |recovery| recovery.heard_ns);
-        let from_ns = heard_ns + protocol::fence::takeover_wait_ns(lease_ns);
-        let io = PrimaryIo::take_over(self.name, self.clock, generation, guest, repeat, from_ns, shared);
+        let from_ns = heard_ns + takeover_wait_ns(lease_ns);
+        let io = PrimaryIo::take_over(self.name, generation, guest, repeat, from_ns, shared);
         Ok(Turn::Primary(Box::new(io)))
     }
 
@@ -216,7 +243,8 @@ impl SecondaryIo {
             | DiscardReason::Unusable { .. }
             | DiscardReason::RanAhead { .. } => false,
         };
-        if injected {
+        let threadless = matches!(reason, DiscardReason::Unusable { reason } if reason == "no thread");
+        if injected || threadless || shared.has_lied(self.conn) {
             return Ok(());
         }
         // Released ahead is the gate's check seen from the other side.
@@ -254,7 +282,7 @@ impl SecondaryIo {
         let log = (frame.kind == FrameKind::Steps).then(|| ftlog::decode_steps(&frame.body).ok()).flatten();
         if let Some(log) = log {
             self.log_bytes += frame.body.len() as u64;
-            if self.log_bytes > WINDOW_BYTES {
+            if self.log_bytes > WINDOW_BYTES && !shared.has_lied(self.conn) {
                 return Err(Failure::bound(format!("{} holds {} bytes of log", self.name, self.log_bytes)));
             }
             let (first, last) = (log.first, through(&log));
@@ -265,67 +293,6 @@ impl SecondaryIo {
         }
         self.tell(follower::Input::Frame(frame), shared);
         Ok(())
-    }
-
-    fn loaded(&mut self, shared: &mut Shared) {
-        if !self.reading {
-            return;
-        }
-        let position = self.seed.position;
-        self.guest = Some(self.seed);
-        shared.oracle.seeded(self.name, self.generation, self.conn, position);
-        shared.stats.seeds_held += 1;
-        for (first, last) in std::mem::take(&mut self.early) {
-            shared.oracle.received(self.conn, first, last);
-        }
-        self.tell(follower::Input::Loaded { position }, shared);
-    }
-
-    fn execute(&mut self, batch: StepsFrame, bytes: u64) {
-        let last = batch.steps.len() - 1;
-        let steps = batch.steps.into_iter().enumerate();
-        self.log.extend(
-            steps.map(|(index, step)| Waiting { step, batch_bytes: if index == last { bytes } else { 0 } }),
-        );
-    }
-
-    /// Executes some of the log, comparing what comes out with what the primary saw.
-    fn replay(&mut self, shared: &mut Shared) {
-        let Some(mut guest) = self.guest.filter(|_| !shared.is_frozen(self.name.host)) else { return };
-        let steps = if shared.is_slow(self.name.host) { 1 } else { shared.random.within(1..=12) };
-        let mut finished_bytes = 0;
-        for _ in 0..steps {
-            // A machine that diverged stands, unless nobody minds.
-            if self.diverged && !sabotage::disabled(Check::Divergence) {
-                break;
-            }
-            let Some(waiting) = self.log.pop_front() else { break };
-            guest.step(waiting.step.time_ns);
-            if shared.diverges(self.name.host) {
-                guest.hash ^= 1 << 40;
-            }
-            if guest.digest() != waiting.step.digest && !self.diverged {
-                self.diverged = true;
-                let registers = [0; ftlog::REGISTER_COUNT];
-                let diverged = Diverged::new(guest.position, "the model diverges", registers);
-                self.tell(follower::Input::Diverged(Box::new(diverged)), shared);
-                if !sabotage::disabled(Check::Divergence) {
-                    break;
-                }
-            }
-            finished_bytes += waiting.batch_bytes;
-            if let Some(output) = guest.output() {
-                self.unreleased.push(output.position, OUTPUT_BYTES, output);
-            }
-        }
-        self.log_bytes -= finished_bytes;
-        self.executed += finished_bytes;
-        if self.guest != Some(guest) {
-            self.guest = Some(guest);
-            let executed =
-                follower::Input::Executed { through: guest.position, bytes: finished_bytes, time_ns: 0 };
-            self.tell(executed, shared);
-        }
     }
 }
 
