@@ -5,8 +5,11 @@
 pub struct Limits {
     /// Positions the VM reaches on the primary.
     pub positions: u64,
-    /// Connections that the primary makes.
+    /// Connections that the first primary makes.
     pub links: u32,
+    /// Positions and connections more, once somebody took over.
+    pub positions_after: u64,
+    pub links_after: u32,
     /// Claims that get no answer.
     pub unanswered: u32,
     /// Crashes between two effects.
@@ -17,6 +20,8 @@ pub struct Limits {
 pub enum Side {
     Primary,
     Secondary,
+    /// Was the primary until the secondary took over, and may not know that.
+    Former,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -42,13 +47,17 @@ pub enum Action {
     Retry(Side),
     /// The primary looks at the arbiter.
     Look,
+    /// Who took over is the primary from here on, a third host will be its secondary, and the old primary is still there.
+    Succeed,
+    FormerLooks,
+    TimeoutAtFormer,
     Crash(Side),
     /// The side will crash after this many further effects.
     Fuse(Side, u8),
 }
 
 impl Action {
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 29] = [
         Self::Connect,
         Self::Seed,
         Self::SeedSent,
@@ -68,6 +77,10 @@ impl Action {
         Self::Retry(Side::Primary),
         Self::Retry(Side::Secondary),
         Self::Look,
+        Self::Succeed,
+        Self::FormerLooks,
+        Self::TimeoutAtFormer,
+        Self::Decide(Side::Former),
         Self::Crash(Side::Primary),
         Self::Crash(Side::Secondary),
         Self::Fuse(Side::Primary, 1),

@@ -1,7 +1,8 @@
 //! Takeover and arbitration, every interleaving of them at small sizes.
 //!
 //! The states are those of the production cores. Time is abstracted away: a timeout may fire at any moment, a message
-//! may take for ever. One primary and one secondary (seeded again and again), a handful of positions.
+//! may take for ever. One primary and one secondary (seeded again and again), a handful of positions. When the secondary
+//! has taken over, it is the primary of a third host, and the old primary may be there still.
 
 mod action;
 mod pair;
@@ -48,6 +49,9 @@ impl Model for Takeover {
             Property::always("only a whole secondary goes live", |_, pair: &Pair| !pair.live_with_a_flaw),
             Property::always("honest sides are not accused", |_, pair: &Pair| !pair.accused),
             Property::sometimes("the secondary takes over", |_, pair: &Pair| pair.live_from.is_some()),
+            Property::sometimes("a third host takes over from the second", |_, pair: &Pair| {
+                pair.succeeded && pair.live_from.is_some()
+            }),
             Property::sometimes("the primary halts", |_, pair: &Pair| pair.lost.contains(&Side::Primary)),
             Property::sometimes("the secondary loses", |_, pair: &Pair| pair.lost.contains(&Side::Secondary)),
             Property::sometimes("the primary goes on alone, twice", |_, pair: &Pair| {
@@ -63,9 +67,9 @@ impl Model for Takeover {
 
 /// A debug build takes some ten times longer for the same.
 const SMALL: Limits = if cfg!(debug_assertions) {
-    Limits { positions: 1, links: 2, unanswered: 1, fuses: 0 }
+    Limits { positions: 1, links: 2, unanswered: 1, fuses: 0, positions_after: 1, links_after: 1 }
 } else {
-    Limits { positions: 2, links: 2, unanswered: 1, fuses: 1 }
+    Limits { positions: 2, links: 2, unanswered: 1, fuses: 1, positions_after: 1, links_after: 1 }
 };
 
 #[test]
@@ -83,7 +87,8 @@ fn every_interleaving_is_safe() {
 
 #[test]
 fn an_arbiter_that_is_not_atomic_is_noticed() {
-    let takeover = Takeover { limits: SMALL, arbiter_is_atomic: false };
+    let limits = Limits { links_after: 0, ..SMALL };
+    let takeover = Takeover { limits, arbiter_is_atomic: false };
     let checker = takeover.checker().threads(2).spawn_bfs().join();
     for property in ["at most one side is live in a generation", "what was released is held by the survivor"]
     {

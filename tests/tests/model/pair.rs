@@ -36,6 +36,8 @@ pub struct Pair {
     arbiter_is_atomic: bool,
     primary: Option<Primary>,
     secondary: Option<Secondary>,
+    former: Option<Primary>,
+    pub succeeded: bool,
     link: u32,
     connected: bool,
     /// The secondary has not closed its end.
@@ -76,6 +78,8 @@ impl Pair {
             arbiter_is_atomic,
             primary: Some(primary),
             secondary: None,
+            former: None,
+            succeeded: false,
             link: 0,
             connected: false,
             secondary_reads: false,
@@ -118,13 +122,13 @@ impl Pair {
                     && !self.connected
                     && self.secondary.is_none()
                     && self.live_from.is_none()
-                    && self.link < self.limits.links
+                    && self.link < if self.succeeded { self.limits.links_after } else { self.limits.links }
             }
             Action::Seed | Action::SeedSent => primary_phase == Some(Phase::Seeding) && !self.armed,
             Action::Step => {
                 primary_phase.is_some_and(|phase| phase != Phase::Halted)
                     && !self.paused
-                    && self.position.0 < self.limits.positions
+                    && self.position.0 < self.most_positions()
             }
             Action::Execute => self.held.is_some_and(|held| self.executed < held) && self.secondary.is_some(),
             Action::DeliverToSecondary => self.secondary_reads && !self.to_secondary.is_empty(),
@@ -140,6 +144,14 @@ impl Pair {
                 self.unanswered > 0 && !self.questions.contains_key(&side) && self.arbitrates(side)
             }
             Action::Look => primary_phase.is_some_and(|phase| phase != Phase::Halted),
+            Action::Succeed => {
+                self.live_from.is_some()
+                    && self.secondary.is_some()
+                    && !self.succeeded
+                    && self.limits.links_after > 0
+            }
+            Action::FormerLooks => self.former.is_some(),
+            Action::TimeoutAtFormer => self.former.as_ref().is_some_and(|core| core.link().is_some()),
             Action::Crash(side) => self.is_up(side),
             Action::Fuse(side, _) => {
                 self.is_up(side) && self.fuse.is_none() && self.fuses < self.limits.fuses
@@ -190,8 +202,17 @@ impl Pair {
                 }
             }
             Action::Retry(Side::Primary) => self.tell_primary(primary::Event::Tick, MUCH_LATER_NS),
+            Action::Retry(Side::Former) => {}
             Action::Retry(Side::Secondary) => self.tell_secondary(secondary::Event::Tick, MUCH_LATER_NS),
             Action::Look => self.look(),
+            Action::Succeed => self.succeed(),
+            Action::FormerLooks => self.former_looks(),
+            Action::TimeoutAtFormer => {
+                if let Some(link) = self.former.as_ref().and_then(Primary::link) {
+                    let event = PeerEvent::Lost(LossReason::Silent { silent_ns: 1 });
+                    self.tell_former(primary::Event::Peer { link, event });
+                }
+            }
             Action::Crash(side) => self.crash(side),
             Action::Fuse(side, effects) => {
                 self.fuses += 1;
@@ -200,10 +221,15 @@ impl Pair {
         }
     }
 
+    fn most_positions(&self) -> u64 {
+        self.limits.positions + if self.succeeded { self.limits.positions_after } else { 0 }
+    }
+
     fn is_up(&self, side: Side) -> bool {
         match side {
             Side::Primary => self.primary.is_some(),
             Side::Secondary => self.secondary.is_some(),
+            Side::Former => self.former.is_some(),
         }
     }
 
@@ -217,6 +243,7 @@ impl Pair {
             Side::Secondary => {
                 self.secondary.as_ref().is_some_and(|core| core.phase() == AtSecondary::Arbitrating)
             }
+            Side::Former => false,
         }
     }
 
@@ -271,6 +298,7 @@ impl Pair {
         match side {
             Side::Primary => self.tell_primary(primary::Event::Claimed { generation, outcome }, 0),
             Side::Secondary => self.tell_secondary(secondary::Event::Claimed { generation, outcome }, 0),
+            Side::Former => self.tell_former(primary::Event::Claimed { generation, outcome }),
         }
     }
 
@@ -280,6 +308,68 @@ impl Pair {
         self.tell_primary(event, 0);
         if self.primary.as_ref().is_some_and(|core| core.phase() == primary::Phase::Halted) {
             self.lost.insert(Side::Primary);
+        }
+    }
+
+    /// What is on its way between the two that lost each other has been followed without this step, and changes nothing for
+    /// the new pair: only the arbiter is between them.
+    fn succeed(&mut self) {
+        let Some(survivor) = self.secondary.take() else { return };
+        let renamed = |side: Side| if side == Side::Secondary { Side::Primary } else { Side::Former };
+        self.succeeded = true;
+        self.live_from = None;
+        self.former = self.primary.take().filter(|core| core.phase() != primary::Phase::Halted);
+        self.holders.values_mut().for_each(|side| *side = renamed(*side));
+        for sides in self.entered.values_mut() {
+            *sides = sides.iter().map(|side| renamed(*side)).collect();
+        }
+        self.questions = self.questions.iter().map(|(side, asked)| (renamed(*side), *asked)).collect();
+        self.lost = self.lost.iter().map(|side| renamed(*side)).collect();
+        self.fuse = None;
+        // Followed before.
+        (self.fuses, self.unanswered) = (self.limits.fuses, self.limits.unanswered);
+        (self.link, self.connected, self.secondary_reads) = (0, false, false);
+        self.to_secondary.clear();
+        self.to_primary.clear();
+        (self.position, self.paused, self.armed) = (self.executed, false, false);
+        (self.gate_is_open, self.gate_through) = (false, self.released);
+        self.held = None;
+        let mut effects = Vec::new();
+        let core = Primary::after_takeover(config(), survivor.generation(), &mut effects);
+        self.primary = Some(core);
+        self.do_primary(effects);
+    }
+
+    fn former_looks(&mut self) {
+        let Some((generation, Side::Primary | Side::Secondary)) = self.holders.last_key_value() else {
+            return;
+        };
+        let event = primary::Event::ArbiterShows { generation: *generation, holder: "another".into() };
+        self.tell_former(event);
+    }
+
+    /// Of what a former primary would do, what matters is whether it goes on.
+    fn tell_former(&mut self, event: primary::Event) {
+        use primary::Effect;
+        let mut effects = Vec::new();
+        if let Some(core) = &mut self.former {
+            core.handle(event, 0, &mut effects);
+        }
+        for effect in effects {
+            match effect {
+                Effect::Claim { generation } => {
+                    self.questions.insert(Side::Former, generation);
+                }
+                Effect::EnterGeneration { generation } => {
+                    self.entered.entry(generation).or_default().insert(Side::Former);
+                }
+                Effect::OpenGate => self.loser_emitted |= self.lost.contains(&Side::Former),
+                Effect::Halt { .. } => {
+                    self.former = None;
+                    self.questions.remove(&Side::Former);
+                }
+                _ => {}
+            }
         }
     }
 
@@ -295,6 +385,7 @@ impl Pair {
                 self.secondary = None;
                 self.close_at_secondary();
             }
+            Side::Former => self.former = None,
         }
     }
 
