@@ -204,8 +204,10 @@ impl PrimaryIo {
         self.stood_at = self.core.executed();
         self.stood_ticks = if stands && !moved { self.stood_ticks + 1 } else { 0 };
         let config = process::core_config();
-        // One that says that it moves is believed for longer.
-        let patience_ns = if shared.is_any_endless() { config.standstill_ns() } else { config.stall_ns() };
+        // One that says that it moves, or has nothing to do because the last log was lost, is believed for longer.
+        let lost = self.log_conn.is_some_and(|conn| shared.lost_batch_on(conn));
+        let believed = shared.is_any_endless() || lost;
+        let patience_ns = if believed { config.standstill_ns() } else { config.stall_ns() };
         if self.stood_ticks * TICK_NS <= patience_ns + 1000 * MS {
             return Ok(());
         }
