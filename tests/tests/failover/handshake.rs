@@ -45,6 +45,7 @@ fn a_primary_that_does_not_fit_is_told_why() {
         let cases = [
             (Hello { software: "ftvmm 0.0.0".into(), ..proper.clone() }, "ftvmm 0.0.0"),
             (Hello { cpu_table: proper.cpu_table ^ 1, ..proper.clone() }, "another CPU"),
+            (Hello { lease_ns: u64::MAX, ..proper.clone() }, "write shared disks"),
             (with_shape(&|shape| shape.cpu = "pentium".into()), "no CPU baseline 'pentium'"),
             (with_shape(&|shape| shape.cpus = 2), "2 CPUs"),
             (with_shape(&|shape| shape.memory_mib = u32::MAX), "MiB of memory"),
