@@ -1,7 +1,22 @@
-//! What an arbiter says: who may go on alone.
+//! What an arbiter is, and what it says: who may go on alone.
 
 use alloc::string::String;
 use core::fmt;
+
+use ftlog::Generation;
+
+/// One atomic test-and-set for each generation of a VM.
+///
+/// A generation comes after the one before it, and for one who knows its holder. To claim again what one holds is to win
+/// again, so that a claim whose answer was lost can be repeated. Whoever claims a generation before the newest has lost to
+/// the newest's holder, also with a generation that was his: the VM is elsewhere by now.
+pub trait Arbiter {
+    /// `holder` wants `generation`, which comes after the one that `after` has; none for the first.
+    fn claim(&mut self, generation: Generation, holder: &str, after: Option<&str>) -> ClaimOutcome;
+
+    /// The newest generation, and who has it.
+    fn latest(&mut self) -> Option<(Generation, String)>;
+}
 
 /// What the arbiter answered to a claim.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

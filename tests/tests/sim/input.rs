@@ -6,7 +6,6 @@ use protocol::primary::Link;
 use protocol::primary::controller::{Attempt, Command};
 
 use crate::network::{Arrival, Conn};
-use crate::process::Name;
 
 /// What can happen to a process.
 #[derive(Debug, Clone)]
@@ -23,7 +22,7 @@ pub enum Input {
     /// What a look at the arbiter showed.
     Shown {
         generation: Generation,
-        holder: Name,
+        holder: String,
     },
     /// The VM gets to run.
     Run,

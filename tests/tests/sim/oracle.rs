@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ftlog::{Generation, Position};
 
-use crate::arbiter::Arbiter;
+use crate::arbiter::Register;
 use crate::failure::Failure;
 use crate::guest::{Guest, Output};
 use crate::network::Conn;
@@ -95,7 +95,7 @@ impl Oracle {
         generation: Generation,
         who: Name,
         guest: Guest,
-        arbiter: &Arbiter,
+        arbiter: &Register,
     ) -> Result<(), Failure> {
         if self.losers.contains(&who) {
             return Err(Failure::safety(2, format!("{who} enters generation {generation} after it lost")));
@@ -106,7 +106,7 @@ impl Oracle {
                 format!("{who} enters generation {generation} of a VM that ended"),
             ));
         }
-        if arbiter.holder(generation) != Some(who) {
+        if arbiter.holder(generation) != Some(&*who.to_string()) {
             return Err(Failure::safety(
                 2,
                 format!("{who} enters generation {generation} without the arbiter"),

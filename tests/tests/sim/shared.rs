@@ -5,8 +5,9 @@ use std::ops::RangeInclusive;
 
 use ftlog::{FrameKind, Generation, Position};
 use protocol::LossReason;
+use protocol::arbiter::Arbiter as _;
 
-use crate::arbiter::Arbiter;
+use crate::arbiter::{Claim, Remote};
 use crate::failure::Failure;
 use crate::faults::{MS, Profile};
 use crate::input::Input;
@@ -21,7 +22,7 @@ pub enum Action {
     Input(Name, Input),
     Deliver(Conn, Delivery),
     /// The arbiter decides.
-    Decide(Name, Generation),
+    Decide(Name, Claim),
     Fault,
     Resume(Name),
     Restart(usize),
@@ -34,7 +35,7 @@ pub struct Shared {
     pub random: Random,
     pub profile: Profile,
     pub network: Network,
-    pub arbiter: Arbiter,
+    pub arbiter: Remote,
     pub oracle: Oracle,
     pub stats: Stats,
     /// The process on each host, unless it is down.
@@ -74,7 +75,7 @@ impl Shared {
             random,
             profile,
             network: Network::default(),
-            arbiter: Arbiter::default(),
+            arbiter: Remote::default(),
             oracle: Oracle::default(),
             stats: Stats::default(),
             up: vec![None; hosts],
@@ -172,7 +173,7 @@ impl Shared {
         if self.faulty(self.profile.arbiter_hangs) {
             return;
         }
-        if let Some((generation, holder)) = self.arbiter.latest() {
+        if let Some((generation, holder)) = self.arbiter.register.latest() {
             self.later(name, 0..=30 * MS, Input::Shown { generation, holder });
         }
     }
@@ -260,14 +261,15 @@ impl Shared {
         }
     }
 
-    pub fn ask_arbiter(&mut self, name: Name, generation: Generation) {
+    pub fn ask_arbiter(&mut self, name: Name, generation: Generation, after: Option<String>) {
         let most_ns = self.random.pick(&[MS, 5 * MS, 100 * MS]);
         let at_ns = self.now_ns + self.random.within(0..=most_ns);
-        self.schedule(at_ns, Action::Decide(name, generation));
+        self.schedule(at_ns, Action::Decide(name, Claim { generation, holder: name.to_string(), after }));
     }
 
-    pub fn decide(&mut self, name: Name, generation: Generation) {
-        let outcome = self.arbiter.claim(generation, name, self.now_ns, &mut self.random);
+    pub fn decide(&mut self, name: Name, claim: &Claim) {
+        let generation = claim.generation;
+        let outcome = self.arbiter.claim(claim, self.now_ns, &mut self.random);
         self.say(|| format!("the arbiter about {name} and generation {generation}: {outcome}"));
         if self.faulty(self.profile.arbiter_hangs) {
             return self.say(|| "… which is never heard".to_owned());
@@ -277,8 +279,8 @@ impl Shared {
 
     /// Whether somebody could still go on with the VM.
     pub fn vm_may_live(&self) -> bool {
-        self.arbiter.latest().is_some_and(|(generation, holder)| {
-            let up = self.up[holder.host] == Some(holder);
+        self.arbiter.register.newest().is_some_and(|(generation, holder)| {
+            let up = self.up.iter().flatten().any(|name| name.to_string() == holder);
             self.oracle.may_live(generation, up)
         })
     }

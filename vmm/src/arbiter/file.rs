@@ -72,10 +72,9 @@ impl FileArbiter {
     /// May be repeated: a holder that has the generation wins it again, unless a later one has been claimed since.
     #[must_use]
     pub fn claim(&self, claim: &Claim<'_>) -> ClaimOutcome {
-        let ours = claim.holder.to_string();
         match self.try_claim(claim) {
-            Ok(owner) if owner == ours || sabotage::disabled(Check::Arbiter) => ClaimOutcome::Won,
-            Ok(owner) => ClaimOutcome::Lost { holder: owner },
+            Ok(_) if sabotage::disabled(Check::Arbiter) => ClaimOutcome::Won,
+            Ok(outcome) => outcome,
             Err(error) => ClaimOutcome::Unavailable { reason: error.to_string() },
         }
     }
@@ -131,11 +130,11 @@ impl FileArbiter {
         place.sync()
     }
 
-    fn try_claim(&self, claim: &Claim<'_>) -> Result<String, ArbiterError> {
+    fn try_claim(&self, claim: &Claim<'_>) -> Result<ClaimOutcome, ArbiterError> {
         let Claim { name, generation, .. } = *claim;
         let place = self.directory.look()?;
-        if let Some(later) = later_than(&place, name, generation)? {
-            return Ok(later);
+        if let Some(holder) = later_than(&place, name, generation)? {
+            return Ok(ClaimOutcome::Lost { holder });
         }
         let file = claim_name(name, generation);
         if place.read(&file)?.is_none() {
@@ -147,25 +146,25 @@ impl FileArbiter {
         }
         let owner = read_entry(&place, name, generation)?.holder.to_string();
         if owner == claim.holder.to_string() {
-            return settle(&place, claim, owner);
+            return settle(&place, claim);
         }
-        Ok(owner)
+        Ok(ClaimOutcome::Lost { holder: owner })
     }
 }
 
 /// The claim is entered. Should this side have slept between looking and entering for as long as it takes others to
 /// clear records away, then what it entered comes after nothing, does not count, and goes.
-fn settle(place: &Place, claim: &Claim<'_>, owner: String) -> Result<String, ArbiterError> {
+fn settle(place: &Place, claim: &Claim<'_>) -> Result<ClaimOutcome, ArbiterError> {
     let Claim { name, generation, .. } = *claim;
-    if let Some(later) = later_than(place, name, generation)? {
+    if let Some(holder) = later_than(place, name, generation)? {
         let before = claim_name(name, Generation(generation.0.saturating_sub(1)));
         if place.read(&before)?.is_none() {
             remove(place, name, generation)?;
         }
-        return Ok(later);
+        return Ok(ClaimOutcome::Lost { holder });
     }
     clear(place, name, generation);
-    Ok(owner)
+    Ok(ClaimOutcome::Won)
 }
 
 /// The holder of the newest generation, if that is later than `generation`.

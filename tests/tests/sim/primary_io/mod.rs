@@ -222,14 +222,14 @@ impl PrimaryIo {
                 let outcome = ClaimOutcome::Unavailable { reason: "no thread".to_owned() };
                 self.tell(Event::Claimed { generation, outcome }, shared);
             }
-            Effect::Claim { generation, .. } => shared.ask_arbiter(self.name, generation),
+            Effect::Claim { generation, after, .. } => shared.ask_arbiter(self.name, generation, after),
             Effect::Look { .. } if threadless => {
                 self.tell(Event::Looked(Sight::Unclear("no thread".to_owned())), shared);
             }
             Effect::Look { .. } => shared.look(self.name),
             Effect::EnterGeneration { generation, .. } => {
                 self.generation = generation;
-                shared.oracle.enters(generation, self.name, self.guest, &shared.arbiter)?;
+                shared.oracle.enters(generation, self.name, self.guest, &shared.arbiter.register)?;
             }
             Effect::Connect { attempt, .. } if threadless => {
                 self.tell(Event::Connected { attempt, result: Err("no thread".to_owned()) }, shared);
@@ -303,14 +303,13 @@ impl PrimaryIo {
         Ok(())
     }
 
-    fn shown(&mut self, generation: Generation, holder: Name, shared: &mut Shared) {
-        if holder == self.name {
+    fn shown(&mut self, generation: Generation, holder: String, shared: &mut Shared) {
+        if holder == self.name.to_string() {
             return self.tell(Event::Looked(Sight::Ours), shared);
         }
         if generation > self.core.generation() {
             shared.oracle.lost(self.name);
         }
-        let holder = holder.to_string();
         self.tell(Event::Looked(Sight::Later { generation, holder }), shared);
     }
 }

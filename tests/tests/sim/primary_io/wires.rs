@@ -11,7 +11,7 @@ use crate::failure::Failure;
 use crate::faults::MS;
 use crate::input::Input;
 use crate::network::{Arrival, Conn};
-use crate::process;
+use crate::process::{self, Name};
 use crate::shared::Shared;
 
 /// How long a handshake may take.
@@ -70,7 +70,8 @@ impl PrimaryIo {
         if self.wires.len() > 6 {
             self.wires.remove(0);
         }
-        let hello = [generation.0, process::core_config().lease_ns()];
+        let Name { host, incarnation } = self.name;
+        let hello = [generation.0, process::core_config().lease_ns(), host as u64, u64::from(incarnation)];
         shared.send(conn, self.name, FrameKind::Hello, &hello.map(u64::to_le_bytes).concat());
     }
 

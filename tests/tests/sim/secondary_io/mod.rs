@@ -29,6 +29,8 @@ struct Waiting {
 
 pub struct SecondaryIo {
     name: Name,
+    /// Who holds the generation of the primary's, as that names itself.
+    primary: String,
     pub core: Follower,
     pub effects: VecDeque<Action>,
     generation: Generation,
@@ -60,12 +62,14 @@ impl SecondaryIo {
     pub fn accept(name: Name, conn: Conn, decoder: FrameDecoder, hello: &Frame, shared: &mut Shared) -> Self {
         let word = |at: usize| hello.body.as_chunks().0.get(at).map_or(0, |bytes| u64::from_le_bytes(*bytes));
         let (generation, lease_ns) = (Generation(word(0)), word(1));
+        let primary = Name { host: word(2) as usize, incarnation: word(3) as u32 }.to_string();
         let now_ns = shared.clock_ns(name.host);
         shared.oracle.starts_anew(name);
         shared.send(conn, name, FrameKind::Welcome, &WINDOW_BYTES.to_le_bytes());
         let introduction = Introduction { generation, lease_ns, has_copies: shared.random.chance(500_000) };
         Self {
             name,
+            primary,
             core: Follower::new(&process::core_config(), introduction, WINDOW_BYTES, now_ns),
             effects: VecDeque::new(),
             generation,
@@ -158,7 +162,9 @@ impl SecondaryIo {
                 let outcome = ClaimOutcome::Unavailable { reason: "no thread".to_owned() };
                 self.tell(follower::Input::Claimed { generation, outcome }, shared);
             }
-            Action::Claim { generation } => shared.ask_arbiter(self.name, generation),
+            Action::Claim { generation } => {
+                shared.ask_arbiter(self.name, generation, Some(self.primary.clone()));
+            }
             Action::GoLive { generation, from, recovery, lease_ns, .. } => {
                 return self.go_live(generation, from, recovery, lease_ns, shared);
             }

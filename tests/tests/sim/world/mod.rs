@@ -83,10 +83,10 @@ impl World {
                     self.input(delivery.to, Input::Arrival { conn, arrival: delivery.arrival })?;
                 }
             }
-            Action::Decide(name, generation) => {
+            Action::Decide(name, claim) => {
                 let there = self.shared.up[name.host] == Some(name);
                 if there || self.shared.random.chance(500_000) {
-                    self.shared.decide(name, generation);
+                    self.shared.decide(name, &claim);
                 }
             }
             Action::Fault => self.fault()?,
