@@ -7,8 +7,8 @@ PROGRAM = $${CARGO_TARGET_DIR:-target}/release/ftvmm
 # Where scripts/cargo-static builds.
 STATIC = $${CARGO_TARGET_DIR:-target}/x86_64-unknown-linux-gnu/release
 
-.PHONY: help demo lab test test-lab check build setup sim sabotage bench bench-kv bench-commit bench-compile bench-compile-criterion \
-	bench-exits fuzz clean clean-cache
+.PHONY: help demo lab test test-lab check build setup sim sabotage bench bench-kv bench-commit bench-seed bench-compile \
+	bench-compile-criterion bench-exits fuzz clean clean-cache
 
 help: ## list what there is to make
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 32
@@ -72,6 +72,12 @@ bench-commit: ## the path of an output, a time for each stage (ARGS="--against P
 	@scripts/build-program
 	cargo build --release --locked -p ftvmm-benches --bins
 	@scripts/as-root $${CARGO_TARGET_DIR:-target}/release/bench-commit $(ARGS)
+
+bench-seed: ## how a seed delays what is said beside it, over slow and fast wires (ARGS="--against PROGRAM --json")
+	@scripts/setup test
+	@scripts/build-program
+	cargo build --release --locked -p ftvmm-benches --bins
+	@scripts/as-root $${CARGO_TARGET_DIR:-target}/release/bench-seed $(ARGS)
 
 bench-compile: ## a Linux guest compiles the kernel, protected and not, on two lab hosts (ARGS="--quick", ARGS=--here)
 	@scripts/setup lab

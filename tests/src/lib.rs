@@ -5,7 +5,7 @@
 //! saw, [`survivor`] tells which side goes on, [`outlets`] breaks
 //! what a process writes to, [`rows`] are clients of a database, [`disks`] makes disks and [`ledger`]
 //! looks at what is on them, [`elf`] makes guests of a few bytes, [`record`] makes recordings and takes their logs apart, [`lab`] gives a test two machines of
-//! which one can lose power.
+//! which one can lose power, [`way`] is a slow wire between two processes, at whose ends one can listen.
 
 pub mod disks;
 pub mod elf;
