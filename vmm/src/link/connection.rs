@@ -3,7 +3,7 @@
 use std::{
     io::{self, ErrorKind, Read, Write},
     net::{Shutdown, TcpStream},
-    os::fd::{AsFd, BorrowedFd},
+    os::fd::{AsFd, AsRawFd, BorrowedFd},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -17,6 +17,9 @@ use crate::host::reserve;
 const READ_CHUNK: usize = 256 << 10;
 /// What was written of the queue is let go when it is this much, so that a queue that never runs dry does not grow.
 const COMPACT: usize = 1 << 20;
+/// Above this much in the socket that the network has not taken, bytes, it takes no more. By itself a kernel takes megabytes,
+/// and a heartbeat behind them waits until they are sent; less than this, and a fast wire waits for this process.
+const NOT_SENT: libc::c_int = 128 << 10;
 
 /// How long the other end may take to read a last word.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -61,6 +64,7 @@ impl Connection {
     pub fn new(stream: TcpStream) -> io::Result<Self> {
         stream.set_nonblocking(true)?;
         stream.set_nodelay(true)?;
+        bound_queue(&stream)?;
         Ok(Self {
             stream: Arc::new(stream),
             decoder: FrameDecoder::new(),
@@ -103,6 +107,12 @@ impl Connection {
     /// Bytes that the socket has not taken yet.
     pub fn unsent(&self) -> usize {
         self.outgoing.len() - self.written
+    }
+
+    /// Whether more of a seed, or of what copies of disks hold, may be queued: only when all else has left this process, so
+    /// that what is said next, such as a heartbeat, has one frame and what is in the socket ahead of it.
+    pub fn takes_bulk(&self) -> bool {
+        self.unsent() == 0
     }
 
     /// Bytes received so far, also those of a frame that is not whole: more of them are a sign of life.
@@ -207,9 +217,27 @@ impl AsFd for Connection {
     }
 }
 
+/// See [`NOT_SENT`]; tcp(7) does not say it, Linux has it since 3.12.
+fn bound_queue(stream: &TcpStream) -> io::Result<()> {
+    // SAFETY: the kernel reads an integer of the size that it is told, from where it is.
+    #[allow(unsafe_code)]
+    let failed = unsafe {
+        libc::setsockopt(
+            stream.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_NOTSENT_LOWAT,
+            std::ptr::from_ref(&NOT_SENT).cast(),
+            size_of_val(&NOT_SENT) as libc::socklen_t,
+        )
+    };
+    if failed == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
 #[cfg(test)]
 mod tests {
     use std::net::TcpListener;
+
+    use rustix::io::ioctl_fionread;
 
     use super::*;
 
@@ -257,6 +285,22 @@ mod tests {
             there.flush().unwrap();
         }
         assert!(there.outgoing.capacity() < 16 << 20, "{} bytes", there.outgoing.capacity());
+    }
+
+    #[test]
+    fn little_of_a_seed_is_ahead_of_a_word_when_nobody_reads() {
+        let (mut here, there) = pair();
+        let body = vec![7; ftlog::PAGES_PER_FRAME * ftlog::PAGE_SIZE];
+        let mut ahead = 0;
+        while here.takes_bulk() {
+            here.send(FrameKind::Pages, &body);
+            here.flush().unwrap();
+            ahead += body.len();
+            assert!(ahead < 64 << 20, "no end of it");
+        }
+        // What the receiving socket has taken is on its way.
+        let arrived = ioctl_fionread(&there).unwrap() as usize;
+        assert!(ahead - arrived < 1 << 20, "{ahead} bytes, of which {arrived} have come");
     }
 
     #[test]

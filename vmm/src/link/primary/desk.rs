@@ -17,9 +17,6 @@ use replay::trace::{self, Stage};
 use super::{hands::Hands, messages::Stretch, resync::Resync};
 use crate::host::clock::boot_ns;
 
-/// Above this much of a seed unsent no more of it is taken.
-const MAX_UNSENT: usize = 1 << 20;
-
 /// The two.
 pub struct Desk {
     pub controller: Controller<Output, DiskRequest>,
@@ -96,11 +93,11 @@ impl Desk {
         self.flush();
     }
 
-    /// True while so much of a seed waits for the connection that the vCPU thread, which is paused, is not heard. Log is
-    /// always heard: the peer's window bounds it.
+    /// True while some of a seed waits for the connection: the vCPU thread, which is paused, is not heard. Log is always
+    /// heard: the peer's window bounds it.
     pub fn is_choked(&self) -> bool {
         let wire = self.hands.wire.as_ref().filter(|wire| !wire.streaming);
-        wire.is_some_and(|wire| wire.connection.unsent() > MAX_UNSENT)
+        wire.is_some_and(|wire| !wire.connection.takes_bulk())
     }
 
     /// More digests wait than are to be kept: the secondary is not heard, and that is not its fault.

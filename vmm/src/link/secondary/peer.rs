@@ -62,9 +62,9 @@ impl Peer {
         }
     }
 
-    /// Bytes that were not written yet; none when there is nobody to write to.
-    pub fn unsent(&self) -> Option<usize> {
-        self.connection.as_ref().map(Connection::unsent)
+    /// Whether there is somebody to write to who may be told more of what the copies hold.
+    pub fn takes_bulk(&self) -> bool {
+        self.connection.as_ref().is_some_and(Connection::takes_bulk)
     }
 
     /// What to poll for; not for reading unless it `listens`.

@@ -39,8 +39,6 @@ use crate::{
 
 /// A kick that comes just before KVM_RUN is lost, so it is repeated until it was heard.
 const KICK_AGAIN: Duration = Duration::from_millis(5);
-/// Above this much unsent no more digests are taken, bytes.
-const MAX_UNSENT: usize = 1 << 20;
 
 /// One primary's connection, and all that goes with it.
 pub struct LinkThread {
@@ -120,8 +118,7 @@ impl LinkThread {
 
     /// The copies, unless there is more for the connection than it takes.
     fn copies_to_hear(&self) -> Option<&Copies> {
-        let choked = self.peer.unsent().is_none_or(|unsent| unsent > MAX_UNSENT);
-        self.arrival.copies.as_ref().filter(|_| !choked)
+        self.arrival.copies.as_ref().filter(|_| self.peer.takes_bulk())
     }
 
     /// Tells the primary what the copies hold, as far as that is known.
