@@ -214,7 +214,7 @@ fn a_claim_that_slept_between_looking_and_entering_is_taken_back() {
     let place = arbiter.directory.look().unwrap();
     assert!(!names(directory.path()).contains(&"db.2".to_owned()));
     place.create("db.2", &text_of(&late)).unwrap();
-    assert_eq!(settle(&place, &late, sleeper.to_string()).unwrap(), survivor.to_string());
+    assert_eq!(settle(&place, &late).unwrap(), ClaimOutcome::Lost { holder: survivor.to_string() });
     assert!(!names(directory.path()).contains(&"db.2".to_owned()));
 }
 

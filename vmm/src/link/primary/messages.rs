@@ -43,6 +43,11 @@ pub enum Message {
     Command(Pending),
 }
 
+/// How much the vCPU thread may have under way to the link thread, bytes: beyond it, it waits.
+pub const UNDER_WAY: u64 = 4 << 20;
+/// What an output counts at least, bytes: the gate has room for a number of them.
+const LEAST_OUTPUT: usize = 2 << 10;
+
 /// Steps of the execution, and what the guest said at them.
 pub struct Stretch {
     /// The steps.
@@ -60,15 +65,43 @@ pub struct Stretch {
 }
 
 impl Stretch {
-    /// The bytes that it holds, roughly: what counts is that none that is large is overlooked.
+    /// The bytes that it holds, roughly: what counts is that none that is large is overlooked, and that many small ones are
+    /// not either, for which the gate has to have room.
     pub fn bytes(&self) -> u64 {
         let said = |(_, output): &(Position, Output)| match output {
-            Output::Net { frame, .. } => frame.len(),
-            Output::Console(bytes) => bytes.len(),
+            Output::Net { frame, .. } => frame.len().max(LEAST_OUTPUT),
+            Output::Console(bytes) => bytes.len().max(LEAST_OUTPUT),
             // The data of disk requests is bounded elsewhere, and the others have none.
             Output::Disk(_) | Output::PowerOff(_) | Output::Reset(_) => 0,
         };
         let outputs: usize = self.outputs.iter().map(said).sum();
         (self.batch.body.len() + outputs + self.registers.len() * size_of::<RegisterFile>()) as u64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use protocol::Config;
+    use replay::Batch;
+
+    use super::*;
+
+    /// Of one sync point: what the guest may have put into its queues and its console.
+    const AT_ONCE: u64 = 1024;
+
+    #[test]
+    fn what_is_under_way_when_the_guest_is_stopped_still_finds_room_in_the_gate() {
+        let frame = Output::Net { slot: 0, frame: vec![0; 60] };
+        let batch = Batch { last: Position(1), steps: 1, body: vec![0; 100] };
+        let stretch = Stretch {
+            batch,
+            registers: Vec::new(),
+            outputs: vec![(Position(1), frame)],
+            time_ns: 0,
+            since_ns: 0,
+            handed_over_ns: 0,
+        };
+        // The gate has twice the room of where the guest is stopped.
+        assert!(UNDER_WAY / stretch.bytes() + AT_ONCE <= Config::default().held_outputs);
     }
 }

@@ -41,7 +41,7 @@ use self::{
     errands::Errands,
     figures::Figures,
     hands::Hands,
-    messages::Message,
+    messages::{Message, UNDER_WAY},
     orders::Orders,
     outbox::Outbox,
     thread::{Ears, LinkThread},
@@ -59,9 +59,6 @@ use crate::{
     identity::{Permission, VmIdentity},
     ingress::{HostInput, TapReader},
 };
-
-/// How much the vCPU thread may have under way to the link thread, bytes: beyond it, it waits.
-const UNDER_WAY: u64 = 4 << 20;
 
 /// How a primary came to be.
 pub enum Origin {
