@@ -15,6 +15,8 @@ struct State {
 #[derive(Default)]
 struct Used {
     bytes: u64,
+    /// How many wait for room. To wake nobody is a system call too.
+    waiting: u32,
     closed: bool,
 }
 
@@ -34,9 +36,11 @@ impl Budget {
     /// Waits until there is room, and takes it. What is larger than the whole budget has to be alone. A closed budget has
     /// room for everything.
     pub fn take(&self, bytes: u64) {
-        let used = self.0.used.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut used = self.0.used.lock().unwrap_or_else(PoisonError::into_inner);
         let full = |used: &mut Used| used.has_no_room_for(bytes, self.0.most_bytes);
+        used.waiting += 1;
         let mut used = self.0.less.wait_while(used, full).unwrap_or_else(PoisonError::into_inner);
+        used.waiting -= 1;
         used.bytes = used.bytes.saturating_add(bytes);
     }
 
@@ -51,8 +55,11 @@ impl Budget {
     pub fn give_back(&self, bytes: u64) {
         let mut used = self.0.used.lock().unwrap_or_else(PoisonError::into_inner);
         used.bytes = used.bytes.saturating_sub(bytes);
+        let waiting = used.waiting > 0;
         drop(used);
-        self.0.less.notify_one();
+        if waiting {
+            self.0.less.notify_one();
+        }
     }
 
     /// Nobody gives anything back any more: nobody is to wait for that.

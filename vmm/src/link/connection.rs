@@ -53,6 +53,8 @@ pub struct Connection {
     decoder: FrameDecoder,
     buffer: Vec<u8>,
     received_bytes: u64,
+    /// The last read has found all that was there.
+    drained: bool,
     next_sequence: u64,
     /// Frames that are not written yet, from `written` on.
     outgoing: Vec<u8>,
@@ -70,6 +72,7 @@ impl Connection {
             decoder: FrameDecoder::new(),
             buffer: vec![0; READ_CHUNK],
             received_bytes: 0,
+            drained: false,
             next_sequence: 0,
             outgoing: Vec::new(),
             written: 0,
@@ -159,11 +162,16 @@ impl Connection {
             if let Some(frame) = self.decoder.next()? {
                 return Ok(Some(frame));
             }
+            // A read that is not filled has taken all; that there is more by now, the next poll tells.
+            if std::mem::take(&mut self.drained) {
+                return Ok(None);
+            }
             let room = self.decoder.room().min(self.buffer.len());
             match (&*self.stream).read(&mut self.buffer[..room]) {
                 Ok(0) => return Err(ReceiveError::Closed),
                 Ok(count) => {
                     self.received_bytes += count as u64;
+                    self.drained = count < room;
                     let taken = self.decoder.feed(&self.buffer[..count]);
                     debug_assert_eq!(taken, count, "never read more than there is room for");
                 }

@@ -47,6 +47,8 @@ pub struct Hands {
     pub reached: BTreeMap<Attempt, (Connection, Welcome)>,
     /// Log that is not sent.
     pub log: VecDeque<(Position, Vec<u8>)>,
+    /// Log up to here is queued since the last flush.
+    pub queued: Option<Position>,
     /// Virtual time of what was recorded last, ns.
     pub time_ns: u64,
     /// When the VM ran live after a takeover, until it has said something.
@@ -103,6 +105,9 @@ impl Hands {
             let event = protocol::primary::PeerEvent::Lost(error.into());
             self.news.push_back(Event::Peer { link, event });
         }
+        if let Some(through) = self.queued.take() {
+            trace::mark(Stage::Sent, through);
+        }
     }
 
     fn enter(&mut self, generation: Generation, begins: bool) {
@@ -153,16 +158,15 @@ impl Hands {
         }
     }
 
-    /// At once: the guest's outputs wait for its acknowledgement.
+    /// It is flushed soon: the guest's outputs wait for its acknowledgement.
     fn send_log(&mut self, link: Link, through: Position) {
         while let Some((_, body)) = self.log.pop_front_if(|(last, _)| *last <= through) {
             if let Some(wire) = self.wire.as_mut().filter(|wire| wire.link == link) {
                 wire.connection.send(FrameKind::Steps, &body);
                 self.figures.log_bytes += body.len() as u64;
+                self.queued = Some(through);
             }
         }
-        self.flush();
-        trace::mark(Stage::Sent, through);
     }
 
     fn drop_peer(&mut self, link: Link) {

@@ -27,9 +27,10 @@ pub fn read_from_vcpu(desk: &mut Desk, letters: &Letters<FromVcpu>, budget: &Bud
         if desk.is_choked() {
             break;
         }
-        let Some(letter) = letters.next() else { return };
+        let Some(letter) = letters.next() else { return desk.flush() };
         take(desk, letter, budget);
     }
+    desk.flush();
     // There may be more: come back after a look at the connection.
     letters.wake();
 }

@@ -199,6 +199,7 @@ fn desk(
         resync: None,
         reached: BTreeMap::new(),
         log: VecDeque::new(),
+        queued: None,
         time_ns: machine.time_ns(),
         awaiting_first_output,
         news: VecDeque::new(),

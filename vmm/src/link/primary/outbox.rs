@@ -28,6 +28,7 @@ impl Outbox {
             && let Some(desk) = place.as_mut()
         {
             desk.recorded(stretch);
+            desk.flush();
             if desk.has_left_something() {
                 self.mailbox.ring();
             }

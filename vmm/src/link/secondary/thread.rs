@@ -70,7 +70,9 @@ impl LinkThread {
     /// Runs until the vCPU thread is done with the session.
     pub fn run(mut self) {
         while !self.done {
-            self.wait();
+            if self.wait() {
+                self.letters.acknowledge();
+            }
             trace::mark(Stage::SecondaryWoken, Position(0));
             // What is executed before what is acknowledged, which says so.
             self.read_reports();
@@ -84,8 +86,8 @@ impl LinkThread {
         }
     }
 
-    /// Whatever has ended it: nothing here blocks, so all is looked at.
-    fn wait(&self) {
+    /// Whatever has ended it, all is looked at: nothing here blocks. True if the bell of the letters was, or may be, rung.
+    fn wait(&self) -> bool {
         let patience = match self.more_to_hear {
             true => Duration::ZERO,
             false if self.quit.is_thrown() => KICK_AGAIN,
@@ -96,7 +98,8 @@ impl LinkThread {
         if let Some(copies) = self.copies_to_hear() {
             watched.push(PollFd::from_borrowed_fd(copies.descriptor(), PollFlags::IN));
         }
-        self.site.wait.poll(&mut watched, patience);
+        let known = self.site.wait.poll(&mut watched, patience);
+        !known || !watched[0].revents().is_empty()
     }
 
     /// Not all at once, however much there is.
@@ -140,7 +143,6 @@ impl LinkThread {
     }
 
     fn read_reports(&mut self) {
-        self.letters.acknowledge();
         while let Some(report) = self.letters.next() {
             match report {
                 Report::Copied => {
