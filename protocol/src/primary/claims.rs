@@ -28,7 +28,8 @@ impl Primary {
                 self.phase = Phase::Detaching;
                 self.claim_next(effects);
             }
-            Some(_) => {
+            Some(session) => {
+                effects.push(Effect::SendDetach { link: session.link });
                 self.lost(LossReason::Detached, now_ns, effects);
                 self.report_detached(effects);
             }

@@ -22,19 +22,21 @@ struct Mark {
 pub(super) struct Lag {
     spacing_ns: u64,
     marks: VecDeque<Mark>,
-    /// When the peer last executed something, or had nothing to execute.
-    moved_ns: u64,
+    looked_ns: u64,
+    /// For how long the peer has executed nothing although there was something, as far as this process has looked: one
+    /// that was stopped for a minute has not seen that its peer did nothing.
+    stood_ns: u64,
 }
 
 impl Lag {
     pub(super) fn new(max_lag_ns: u64) -> Self {
-        Self { spacing_ns: max_lag_ns / MARKS_PER_LIMIT, marks: VecDeque::new(), moved_ns: 0 }
+        Self { spacing_ns: max_lag_ns / MARKS_PER_LIMIT, marks: VecDeque::new(), looked_ns: 0, stood_ns: 0 }
     }
 
     /// Records up to `through` were made, the first of them at `since_ns`.
     pub(super) fn recorded(&mut self, through: Position, since_ns: u64) {
         if self.marks.is_empty() {
-            self.moved_ns = since_ns;
+            (self.looked_ns, self.stood_ns) = (since_ns, 0);
         }
         let full = self.marks.len() >= MOST_MARKS;
         match self.marks.back_mut() {
@@ -45,14 +47,21 @@ impl Lag {
         }
     }
 
-    /// For how long nothing has been executed although something was there, in ns.
-    pub(super) fn standstill_ns(&self, now_ns: u64) -> u64 {
-        if self.marks.is_empty() { 0 } else { now_ns.saturating_sub(self.moved_ns) }
+    /// Looks at the clock, which is due each `interval_ns`; gives for how long nothing has been executed although something
+    /// was there, in ns.
+    pub(super) fn standstill_ns(&mut self, now_ns: u64, interval_ns: u64) -> u64 {
+        let passed_ns = now_ns.saturating_sub(self.looked_ns).min(interval_ns);
+        self.looked_ns = now_ns;
+        if self.marks.is_empty() {
+            return 0;
+        }
+        self.stood_ns = self.stood_ns.saturating_add(passed_ns);
+        self.stood_ns
     }
 
     /// Records up to `through` were executed.
     pub(super) fn executed(&mut self, through: Position, now_ns: u64) {
-        self.moved_ns = now_ns;
+        (self.looked_ns, self.stood_ns) = (now_ns, 0);
         while self.marks.front().is_some_and(|mark| mark.through <= through) {
             self.marks.pop_front();
         }
@@ -104,11 +113,22 @@ mod tests {
     fn who_executes_nothing_stands_since_there_is_something() {
         let mut lag = Lag::new(LIMIT_NS);
         lag.recorded(Position(1), 100);
-        lag.recorded(Position(2), 1_000_000);
-        assert_eq!(lag.standstill_ns(1_000_100), 1_000_000);
-        lag.executed(Position(1), 1_000_200);
-        assert_eq!(lag.standstill_ns(1_000_300), 100);
-        lag.executed(Position(2), 1_000_400);
-        assert_eq!(lag.standstill_ns(9_000_000), 0, "nothing to execute");
+        lag.recorded(Position(2), 300);
+        assert_eq!(lag.standstill_ns(600, 1000), 500);
+        assert_eq!(lag.standstill_ns(1_600, 1000), 1500);
+        lag.executed(Position(1), 1_700);
+        assert_eq!(lag.standstill_ns(1_800, 1000), 100);
+        lag.executed(Position(2), 1_900);
+        assert_eq!(lag.standstill_ns(2_000, 1000), 0, "nothing to execute");
+        lag.recorded(Position(3), 5_000);
+        assert_eq!(lag.standstill_ns(5_100, 1000), 100, "it had nothing to execute before");
+    }
+
+    #[test]
+    fn time_in_which_nobody_looked_says_nothing_of_the_peer() {
+        let mut lag = Lag::new(LIMIT_NS);
+        lag.recorded(Position(1), 0);
+        assert_eq!(lag.standstill_ns(60_000_000_000, 50), 50);
+        assert_eq!(lag.standstill_ns(60_000_000_020, 50), 70);
     }
 }

@@ -151,8 +151,8 @@ impl Session {
     }
 
     /// The peer has executed nothing for so long that it is of no use, whatever it says of itself.
-    pub(super) fn standstill(&self, now_ns: u64, config: &Config) -> Option<LossReason> {
-        let stalled_ns = self.lag.standstill_ns(now_ns);
+    pub(super) fn standstill(&mut self, now_ns: u64, config: &Config) -> Option<LossReason> {
+        let stalled_ns = self.lag.standstill_ns(now_ns, config.heartbeat_ns());
         let lost = stalled_ns > config.standstill_ns() && !sabotage::disabled(Check::Standstill);
         lost.then_some(LossReason::Stalled { stalled_ns })
     }

@@ -374,8 +374,9 @@ fn detaching_without_a_seeded_peer_needs_no_arbiter() {
     let mut bench = Bench::unprotected();
     assert_eq!(bench.tell(Event::Detach), [Effect::Detached]);
     bench.peer(1, PeerEvent::Ready { window_bytes: WINDOW_BYTES });
+    let told = Effect::SendDetach { link: Link(1) };
     let dropped = Effect::DropPeer { link: Link(1), reason: LossReason::Detached };
-    assert_eq!(bench.tell(Event::Detach), [dropped, Effect::Detached]);
+    assert_eq!(bench.tell(Event::Detach), [told, dropped, Effect::Detached]);
     assert_eq!(bench.core.generation(), Generation(1));
 }
 
