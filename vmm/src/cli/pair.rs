@@ -234,9 +234,10 @@ fn follow(site: Site, means: Means, listener: &Listener) -> anyhow::Result<Ended
     match secondary::serve(&site, listener)? {
         Served::Stopped => Ok(Ended::Stopped),
         Served::PoweredOff(off) => Ok(Ended::PoweredOff(off)),
-        Served::TookOver { mut machine, identity, generation, live_ns } => {
+        Served::TookOver { mut machine, identity, generation, live_ns, writes_from_ns } => {
             listener.set_busy(Some(format!("this side runs VM {} itself", identity.vm)));
-            primary::run(site, means, identity, &mut machine, Origin::TookOver { generation, live_ns }, None)
+            let origin = Origin::TookOver { generation, live_ns, writes_from_ns };
+            primary::run(site, means, identity, &mut machine, origin, None)
         }
     }
 }

@@ -43,6 +43,9 @@ pub enum Effect<O, W> {
         to: String,
         /// The last generation that this side holds.
         generation: Generation,
+        /// For how long after it was last heard somebody may write shared disks, in ns: this side, or whoever it took over
+        /// from.
+        lease_ns: u64,
     },
     /// Ask `to` whether it would become the secondary and answer with [`Event::Probed`](super::Event::Probed).
     Probe {

@@ -66,6 +66,9 @@ pub enum Origin {
     TookOver {
         /// The generation.
         generation: Generation,
+        /// When it begins to write shared disks, in ns of its clock: until then whoever had the VM might. Should it be
+        /// lost before that, its own secondary has to wait for that too.
+        writes_from_ns: u64,
     },
 }
 
@@ -100,6 +103,7 @@ pub struct Controller<O, W> {
     gate: Gate<O>,
     writes: Gate<W>,
     lease: Lease,
+    writes_from_ns: u64,
     looks: Looks,
     outlets: Outlets,
     on_trouble: OnTrouble,
@@ -130,11 +134,15 @@ impl<O, W> Controller<O, W> {
     pub fn new(setup: Setup, now_ns: u64, effects: &mut Vec<Effect<O, W>>) -> Self {
         let Setup { config, holder, origin, peer, on_trouble, position } = setup;
         let mut first = Vec::new();
+        let writes_from_ns = match origin {
+            Origin::TookOver { writes_from_ns, .. } => writes_from_ns,
+            Origin::Starts { .. } => 0,
+        };
         let (role, predecessor) = match origin {
             Origin::Starts { previous, after, yield_ns } => {
                 (Primary::create(config.clone(), previous, yield_ns, &mut first), after)
             }
-            Origin::TookOver { generation } => {
+            Origin::TookOver { generation, .. } => {
                 (Primary::after_takeover(config.clone(), generation, &mut first), Some(holder.clone()))
             }
         };
@@ -150,6 +158,7 @@ impl<O, W> Controller<O, W> {
             gate: Gate::new(limits),
             writes: Gate::new(Limits { outputs: usize::MAX, bytes: u64::MAX }),
             lease: Lease::new(&config),
+            writes_from_ns,
             looks: Looks::default(),
             outlets: Outlets::default(),
             on_trouble,

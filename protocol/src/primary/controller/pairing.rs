@@ -17,7 +17,9 @@ impl<O, W> Controller<O, W> {
             return;
         }
         if let Some((attempt, to)) = self.search.begin(self.now_ns) {
-            effects.push(Effect::Connect { attempt, to, generation: self.role.generation() });
+            let waits_ns = self.writes_from_ns.saturating_sub(self.now_ns);
+            let lease_ns = self.config.lease_ns().max(waits_ns);
+            effects.push(Effect::Connect { attempt, to, generation: self.role.generation(), lease_ns });
         }
     }
 

@@ -410,3 +410,35 @@ fn log_is_a_sign_of_life_and_heartbeats_beside_it_say_what_only_they_can() {
         |effect: &&Effect<_, _>| matches!(effect, Effect::Send { message: Message::Heartbeat { .. }, .. });
     assert!(effects.iter().filter(beats).count() >= 16, "{effects:?}");
 }
+
+#[test]
+fn who_waits_for_the_writes_of_another_has_its_secondary_wait_for_them_too() {
+    let (writes_from_ns, holder) = (900 * MS, String::from("us"));
+    let setup = Setup {
+        config: Config::default(),
+        holder,
+        origin: Origin::TookOver { generation: Generation(2), writes_from_ns },
+        peer: Some("a".into()),
+        on_trouble: OnTrouble::Keep,
+        position: Position(0),
+    };
+    let core = Controller::new(setup, 0, &mut Vec::new());
+    let mut bench = Bench { core, now_ns: 0, glance: Glance::default(), asked: 0 };
+    let mut told = Vec::new();
+    while bench.now_ns < 4000 * MS {
+        let effects = bench.pass(20);
+        let begun = effects.iter().find_map(|effect| match effect {
+            Effect::Connect { attempt, lease_ns, .. } => Some((*attempt, *lease_ns)),
+            _ => None,
+        });
+        if let Some((attempt, lease_ns)) = begun {
+            told.push((bench.now_ns, lease_ns));
+            bench.tell(Event::Connected { attempt, result: Err("not now".into()) });
+        }
+    }
+    let least_ns = Config::default().lease_ns();
+    assert!(told.len() > 2 && told[0].1 > least_ns, "{told:?}");
+    for (now_ns, lease_ns) in told {
+        assert_eq!(lease_ns, writes_from_ns.saturating_sub(now_ns).max(least_ns));
+    }
+}

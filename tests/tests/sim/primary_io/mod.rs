@@ -93,7 +93,7 @@ impl PrimaryIo {
         from_ns: u64,
         shared: &Shared,
     ) -> Self {
-        let mut io = Self::new(name, Origin::TookOver { generation }, guest, shared);
+        let mut io = Self::new(name, Origin::TookOver { generation, writes_from_ns: from_ns }, guest, shared);
         io.fence.open_from(from_ns);
         io.repeat = repeat;
         io.taken_over = true;
@@ -234,7 +234,9 @@ impl PrimaryIo {
             Effect::Connect { attempt, .. } if threadless => {
                 self.tell(Event::Connected { attempt, result: Err("no thread".to_owned()) }, shared);
             }
-            Effect::Connect { attempt, generation, .. } => self.connect(attempt, generation, shared),
+            Effect::Connect { attempt, generation, lease_ns, .. } => {
+                self.connect(attempt, generation, lease_ns, shared);
+            }
             Effect::Probe { attempt, .. } if threadless => {
                 self.tell(Event::Probed { attempt, result: Err("no thread".to_owned()) }, shared);
             }

@@ -11,7 +11,7 @@ use crate::failure::Failure;
 use crate::faults::MS;
 use crate::input::Input;
 use crate::network::{Arrival, Conn};
-use crate::process::{self, Name};
+use crate::process::Name;
 use crate::shared::Shared;
 
 /// How long a handshake may take.
@@ -61,7 +61,13 @@ impl PrimaryIo {
         }
     }
 
-    pub(super) fn connect(&mut self, attempt: Attempt, generation: Generation, shared: &mut Shared) {
+    pub(super) fn connect(
+        &mut self,
+        attempt: Attempt,
+        generation: Generation,
+        lease_ns: u64,
+        shared: &mut Shared,
+    ) {
         shared.later(self.name, PATIENCE_NS..=PATIENCE_NS, Input::GreetingOver { attempt });
         let Some(peer) = shared.some_other(self.name) else { return };
         let conn = shared.network.connect(self.name, peer);
@@ -71,7 +77,7 @@ impl PrimaryIo {
             self.wires.remove(0);
         }
         let Name { host, incarnation } = self.name;
-        let hello = [generation.0, process::core_config().lease_ns(), host as u64, u64::from(incarnation)];
+        let hello = [generation.0, lease_ns, host as u64, u64::from(incarnation)];
         shared.send(conn, self.name, FrameKind::Hello, &hello.map(u64::to_le_bytes).concat());
     }
 

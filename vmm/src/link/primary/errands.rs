@@ -56,10 +56,10 @@ impl Errands {
     }
 
     /// Asks `to` to become the secondary.
-    pub fn connect(&self, attempt: Attempt, to: String, generation: Generation) {
+    pub fn connect(&self, attempt: Attempt, to: String, generation: Generation, lease_ns: u64) {
         let (site, identity) = (self.site.clone(), self.identity.clone());
         self.run("connect", move |spawned| {
-            let hello = || hello(&site, &identity, generation, Purpose::Protect);
+            let hello = || Hello { lease_ns, ..hello(&site, &identity, generation, Purpose::Protect) };
             // The VM runs on without a secondary, and looks again.
             let spawned = spawned.context("no thread to look for the secondary");
             Message::Connected(

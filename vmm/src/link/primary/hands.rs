@@ -67,7 +67,9 @@ impl Hands {
             Effect::Claim { generation, after, yields } => self.errands.claim(generation, after, yields),
             Effect::Look { ours } => self.errands.look(ours),
             Effect::EnterGeneration { generation, begins } => self.enter(generation, begins),
-            Effect::Connect { attempt, to, generation } => self.errands.connect(attempt, to, generation),
+            Effect::Connect { attempt, to, generation, lease_ns } => {
+                self.errands.connect(attempt, to, generation, lease_ns);
+            }
             Effect::Probe { attempt, to, generation } => self.errands.probe(attempt, to, generation),
             Effect::Adopt { attempt, link } => {
                 let reached = self.reached.remove(&attempt);

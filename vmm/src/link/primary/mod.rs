@@ -70,6 +70,8 @@ pub enum Origin {
         generation: Generation,
         /// When the VM ran live, ns of the host's clock.
         live_ns: u64,
+        /// From when on it writes shared disks, likewise.
+        writes_from_ns: u64,
     },
 }
 
@@ -170,8 +172,8 @@ fn desk(
             let yield_ns = if yields { YIELD_NS } else { 0 };
             (controller::Origin::Starts { previous, after, yield_ns }, None)
         }
-        Origin::TookOver { generation, live_ns } => {
-            (controller::Origin::TookOver { generation }, Some(live_ns))
+        Origin::TookOver { generation, live_ns, writes_from_ns } => {
+            (controller::Origin::TookOver { generation, writes_from_ns }, Some(live_ns))
         }
     };
     site.board.update(|status| {

@@ -98,6 +98,8 @@ pub enum Served {
         generation: Generation,
         /// When it went live, ns of the host's clock.
         live_ns: u64,
+        /// From when on it writes shared disks, likewise.
+        writes_from_ns: u64,
     },
     /// The guest ended the machine.
     PoweredOff(Off),

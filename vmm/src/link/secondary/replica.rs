@@ -218,7 +218,8 @@ impl Replica<'_> {
 
     fn go_live(&mut self, how: &GoLive) -> Option<SessionEnd> {
         let machine = self.machine.take()?;
-        let live_ns = take_over(self.site, &machine, self.addresses.as_ref(), &self.unreleased, how);
+        let (live_ns, writes_from_ns) =
+            take_over(self.site, &machine, self.addresses.as_ref(), &self.unreleased, how);
         self.generation = how.generation;
         if let Some(off) = machine.platform().powered_off() {
             // All that was left to do was to say its last words.
@@ -229,6 +230,7 @@ impl Replica<'_> {
             identity: self.identity.clone(),
             generation: how.generation,
             live_ns,
+            writes_from_ns,
         }))
     }
 

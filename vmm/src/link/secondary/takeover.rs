@@ -17,14 +17,14 @@ use crate::{
 };
 
 /// From here on this side is the VM: it hears and speaks for itself, beginning with what the primary may not have let
-/// out. Gives when that was, ns of the host's clock.
+/// out. Gives when that was, and from when on it writes shared disks, ns of the host's clock.
 pub fn take_over(
     site: &Site,
     machine: &Machine,
     addresses: Option<&Addresses>,
     unreleased: &Mutex<Unreleased<Output>>,
     how: &GoLive,
-) -> u64 {
+) -> (u64, u64) {
     assert_eq!(machine.position(), how.from, "the machine stands where the log ends");
     site.inbox.clear();
     if let (Some(tap), Some(addresses)) = (&site.outlets.tap, addresses) {
@@ -34,14 +34,14 @@ pub fn take_over(
         }
         announce(tap, addresses);
     }
-    take_disks_over(site, machine, how);
+    let writes_from_ns = take_disks_over(site, machine, how);
     let again = unreleased.lock().unwrap_or_else(PoisonError::into_inner).take();
     again.into_iter().for_each(|output| site.outlets.emit(output));
     let live_ns = boot_ns();
     if let Some(recovery) = how.recovery {
         tell(site, how, recovery, live_ns);
     }
-    live_ns
+    (live_ns, writes_from_ns)
 }
 
 fn tell(site: &Site, how: &GoLive, recovery: Recovery, live_ns: u64) {
@@ -64,12 +64,14 @@ fn tell(site: &Site, how: &GoLive, recovery: Recovery, live_ns: u64) {
 }
 
 /// Requests without an answer in the log: what this side's files were given of them is done, and now all of them are
-/// given to them again.
-fn take_disks_over(site: &Site, machine: &Machine, how: &GoLive) {
+/// given to them again. Gives from when on shared ones are written.
+fn take_disks_over(site: &Site, machine: &Machine, how: &GoLive) -> u64 {
     let outlets = &site.outlets;
     let heard_ns = how.recovery.map_or_else(boot_ns, |recovery| recovery.heard_ns);
-    outlets.disks.go_live(heard_ns.saturating_add(takeover_wait_ns(how.lease_ns)));
+    let writes_from_ns = heard_ns.saturating_add(takeover_wait_ns(how.lease_ns));
+    outlets.disks.go_live(writes_from_ns);
     let mut outputs = Vec::new();
     machine.reissue_disk_requests(&mut outputs);
     outlets.emit_all(&[], &mut outputs);
+    writes_from_ns
 }
