@@ -8,16 +8,15 @@ use ftvmm::demo::{
     pair::Member,
 };
 use ftvmm_tests::{
-    outlets::limit,
+    outlets::{limit, none_but_those_put_aside},
     stage::{self, PATIENCE, Pair, guest},
 };
 use rustix::process::{Resource, Rlimit};
 
 use super::{TIMEOUT_MS, wait_alone};
 
-/// Clients that say nothing, and descriptors that a process may have.
+/// Clients that say nothing.
 const CROWD: usize = 100;
-const DESCRIPTORS: u64 = 64;
 
 /// As many as are let in, and as many more as have a place to wait.
 fn crowd_at(member: &Member) -> Vec<UnixStream> {
@@ -38,15 +37,16 @@ fn silent_clients_of_a_process_with_few_descriptors_do_not_hold_up_a_takeover() 
             let Pair { mut primary, mut secondary, .. } = stage.pair()?;
             let mut client = Connection::open(guest(), PATIENCE)?;
             ensure!(client.request("k", &Action::Incr)? == Reply::Integer(1));
-            let few = Rlimit { current: Some(DESCRIPTORS), maximum: Some(1024) };
             let (left, lost) = if primary_survives {
                 (&mut primary, &mut secondary)
             } else {
                 (&mut secondary, &mut primary)
             };
-            limit(&left.process, Resource::Nofile, few)?;
             let crowd = crowd_at(left);
             ensure!(!crowd.is_empty());
+            // Whoever of the crowd waits to be let in would have what is put aside, once that is given free.
+            let few = none_but_those_put_aside(&left.process)?;
+            limit(&left.process, Resource::Nofile, Rlimit { current: Some(few), maximum: Some(1024) })?;
             lost.process.kill()?;
             // They stay for as long as it takes.
             ensure!(client.request("k", &Action::Incr)? == Reply::Integer(2));
