@@ -73,8 +73,9 @@ pub struct PrimaryIo {
     pub commands: Commands,
     steps: u64,
     nudged: bool,
-    /// For how many ticks the VM has stood, protected, without its secondary moving; and where that was.
-    stood_ticks: u64,
+    /// For how long the VM has stood, protected, without its secondary moving; and where that was.
+    stood_ns: u64,
+    looked_ns: u64,
     stood_at: Option<Position>,
 }
 
@@ -137,7 +138,8 @@ impl PrimaryIo {
             commands: Commands::default(),
             steps: 0,
             nudged: false,
-            stood_ticks: 0,
+            stood_ns: 0,
+            looked_ns: shared.now_ns,
             stood_at: None,
         }
     }
@@ -197,18 +199,27 @@ impl PrimaryIo {
         Err(Failure::bound(format!("{} had no room for an output", self.name)))
     }
 
+    /// It was told to end, and does when all that was said has left.
+    pub fn is_stopping(&self) -> bool {
+        self.stopping
+    }
+
     /// Property 5: a pair that says that it is protected does not stand for ever.
     fn makes_progress(&mut self, shared: &Shared) -> Result<(), Failure> {
         let stands = self.core.phase() == Phase::Protected && self.pace == Pace::Stopped;
         let moved = self.core.executed() != self.stood_at;
         self.stood_at = self.core.executed();
-        self.stood_ticks = if stands && !moved { self.stood_ticks + 1 } else { 0 };
+        let now_ns = shared.now_ns;
+        // One that has slept begins anew: it has not seen what its peer did, and why that stood may be over.
+        let passed_ns = now_ns - std::mem::replace(&mut self.looked_ns, now_ns);
+        let slept = passed_ns > 10 * TICK_NS;
+        self.stood_ns = if stands && !moved && !slept { self.stood_ns + passed_ns } else { 0 };
         let config = process::core_config();
         // One that says that it moves, or has nothing to do because the last log was lost, is believed for longer.
         let lost = self.log_conn.is_some_and(|conn| shared.lost_batch_on(conn));
         let believed = shared.is_any_endless() || lost;
         let patience_ns = if believed { config.standstill_ns() } else { config.stall_ns() };
-        if self.stood_ticks * TICK_NS <= patience_ns + 1000 * MS {
+        if self.stood_ns <= patience_ns + 1000 * MS {
             return Ok(());
         }
         Err(Failure::safety(5, format!("{} is protected and stands at {:?}", self.name, self.stood_at)))

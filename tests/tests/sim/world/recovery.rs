@@ -29,6 +29,8 @@ impl World {
         for (index, host) in self.hosts.iter().enumerate() {
             let before = match &host.role {
                 Role::Idle if !host.paused => continue,
+                // A side that is about to end is none to rely on.
+                Role::Primary(io) if io.is_stopping() => return None,
                 Role::Primary(io) if !host.paused && io.core.phase() == primary::Phase::Protected => {
                     primary.replace(index)
                 }
