@@ -11,6 +11,7 @@ use ftvmm::{
 use ftvmm_tests::{
     harness,
     stage::{self, guest},
+    way::Wire,
 };
 
 use super::{
@@ -23,6 +24,8 @@ use super::{
 const SILENCE_MS: u64 = 60_000;
 /// Attempts to stop a secondary in a moment.
 const ATTEMPTS: u32 = 20;
+/// A wire on which there is room for a whole seed: the sides keep little of it in their sockets.
+const LONG_WIRE: Wire = Wire { delay: Duration::from_millis(300), bytes_per_second: 1 << 30 };
 /// Takeovers of the second test, with a kill after each.
 const ROUNDS: u32 = 6;
 /// Each comes within this time after the secondary was asked for, µs.
@@ -66,10 +69,11 @@ impl Scene<'_> {
         let differs = BYTES - EQUAL;
         let overwritten = match moment {
             Moment::Protected => return self.primary.wait_protected().map(|_| true),
+            Moment::Seed => return self.reach_seed(secondary),
             Moment::Compared => 0,
             Moment::FirstBlocks => 1 << 16,
             Moment::Middle => differs / 2,
-            Moment::LastBlocks | Moment::Seed => differs / 10 * 9,
+            Moment::LastBlocks => differs / 10 * 9,
         };
         if moment == Moment::Compared {
             let begun = |status: &Status| {
@@ -87,19 +91,24 @@ impl Scene<'_> {
         if self.is_half() != (moment > Moment::Compared) || Copied::is_whole(self.copy()) {
             return Ok(false);
         }
-        if moment >= Moment::LastBlocks {
+        if moment == Moment::LastBlocks {
             let sent = |status: &Status| status.state == State::Seeding && resync(status).is_none();
             self.primary.wait_status("done with the copy", SOON, sent)?;
         }
-        if moment == Moment::Seed {
-            // The gate is closed for whatever the guest says.
-            self.primary.wait_status("done with the seed", SOON, |status| {
-                let _ = TcpStream::connect_timeout(&guest(), Duration::from_millis(5));
-                status.held_outputs > 0
-            })?;
-        }
         println!("{moment:?}: {} MiB of {} are overwritten", self.overwritten() >> 20, differs >> 20);
         Ok(true)
+    }
+
+    /// All of the seed is on the wire, and the end of it has not come out.
+    fn reach_seed(&mut self, secondary: &mut Member) -> anyhow::Result<bool> {
+        // The gate is closed for whatever the guest says.
+        self.primary.wait_status("done with the seed", SOON, |status| {
+            let _ = TcpStream::connect_timeout(&guest(), Duration::from_millis(5));
+            status.held_outputs > 0 || status.state == State::Protected
+        })?;
+        secondary.process.stop()?;
+        let before = self.primary.status()?.state == State::Seeding;
+        Ok(before && self.is_half() && !Copied::is_whole(self.copy()))
     }
 
     /// A secondary that is stopped in this moment, and what its copy was before. The two sides do not wait for this test,
@@ -108,7 +117,10 @@ impl Scene<'_> {
         for _ in 0..ATTEMPTS {
             self.differ()?;
             let before = Copied::read(self.copy())?;
-            let (mut secondary, address) = self.protect()?;
+            let (mut secondary, address) = match moment {
+                Moment::Seed => self.protect_over(LONG_WIRE)?,
+                _ => self.protect()?,
+            };
             if self.reach(moment, &mut secondary)? {
                 return Ok((secondary, address, before));
             }

@@ -17,6 +17,7 @@ use ftvmm::demo::{
 use ftvmm_tests::{
     disks, ledger,
     stage::{PATIENCE, Stage, guest},
+    way::{Way, Wire},
 };
 
 use super::{ftvmm, wait_alone};
@@ -118,6 +119,14 @@ impl<'a> Scene<'a> {
         let place = self.place(1 - self.live);
         let (secondary, address) = self.setup.secondary(&self.stage.name("secondary"), place)?;
         self.primary.protect(&address)?;
+        Ok((secondary, address))
+    }
+
+    /// The same, over this wire.
+    pub fn protect_over(&mut self, wire: Wire) -> anyhow::Result<(Member, String)> {
+        let place = self.place(1 - self.live);
+        let (secondary, address) = self.setup.secondary(&self.stage.name("secondary"), place)?;
+        self.primary.protect(Way::open(&address, wire)?.address())?;
         Ok((secondary, address))
     }
 
