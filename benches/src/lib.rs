@@ -2,8 +2,8 @@
 //!
 //! `benches/` holds the criterion benchmarks of single costs, `src/bin/bench-kv` the one of the whole program under
 //! redis-benchmark, `src/bin/ack_peer.rs` the peer that it measures a primary's own cost against, `src/bin/bench-commit`
-//! that of the path of an output, `src/bin/bench-seed` that of what is said beside a seed, and `src/bin/bench-compile` that of a Linux guest, which `benches/compile.rs` has criterion measure as well,
-//! and `src/bin/bench-exits` counts its VM exits.
+//! that of the path of an output, `src/bin/bench-seed` that of what is said beside a seed, and `src/bin/bench-compile` that
+//! of a Linux guest, which `benches/compile.rs` has criterion measure as well, and `src/bin/bench-exits` counts its VM exits.
 
 pub mod cpu;
 pub mod host;
@@ -14,10 +14,14 @@ pub mod table;
 pub mod targets;
 pub mod tiny;
 
-use std::{env, path::PathBuf};
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context, ensure};
 use devices::PlatformConfig;
+use ftvmm::demo::net;
 use machine::{Machine, boot::Image, kvm::Host};
 
 /// A machine that runs the embedded probe `exits` for longer than any benchmark: port writes, port reads and device
@@ -32,6 +36,24 @@ pub fn exits_machine() -> anyhow::Result<Machine> {
     let host = Host::open()?;
     let machine = Machine::boot(&host, host.richest_cpu()?, 16, &devices, &image, "rounds=4000000000");
     machine.context("cannot make the machine to measure")
+}
+
+/// Makes sure that what a network of one's own takes is there.
+///
+/// # Errors
+/// What is missing.
+pub fn require_network() -> anyhow::Result<()> {
+    let missing = net::missing();
+    ensure!(missing.is_empty(), "this benchmark lacks:\n  - {}", missing.join("\n  - "));
+    Ok(())
+}
+
+/// Another build of ftvmm, to be measured in turn with [`neighbour`]'s.
+///
+/// # Errors
+/// When it is not there.
+pub fn other_build(path: &Path) -> anyhow::Result<PathBuf> {
+    fs::canonicalize(path).with_context(|| format!("no {}", path.display()))
 }
 
 /// A program that was built beside this one.

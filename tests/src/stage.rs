@@ -54,6 +54,12 @@ pub struct Pair {
 }
 
 impl Stage {
+    /// What the members have in common, and these options of both sides.
+    #[must_use]
+    pub fn setup_with(&self, options: Vec<String>) -> Setup {
+        Setup { primary_options: options.clone(), secondary_options: options, ..self.setup.clone() }
+    }
+
     fn new(failure_timeout_ms: u64) -> anyhow::Result<Self> {
         let directory = TempDir::with_prefix("ftvmm-test-")?;
         let arbiter = directory.path().join("arbiter");

@@ -116,18 +116,20 @@ impl<'a> Scene<'a> {
     }
 
     pub fn protect(&mut self) -> anyhow::Result<(Member, String)> {
-        let place = self.place(1 - self.live);
-        let (secondary, address) = self.setup.secondary(&self.stage.name("secondary"), place)?;
+        let (secondary, address) = self.secondary()?;
         self.primary.protect(&address)?;
         Ok((secondary, address))
     }
 
     /// The same, over this wire.
     pub fn protect_over(&mut self, wire: Wire) -> anyhow::Result<(Member, String)> {
-        let place = self.place(1 - self.live);
-        let (secondary, address) = self.setup.secondary(&self.stage.name("secondary"), place)?;
+        let (secondary, address) = self.secondary()?;
         self.primary.protect(Way::open(&address, wire)?.address())?;
         Ok((secondary, address))
+    }
+
+    fn secondary(&self) -> anyhow::Result<(Member, String)> {
+        self.setup.secondary(&self.stage.name("secondary"), self.place(1 - self.live))
     }
 
     /// The VM goes on at the other host.

@@ -7,7 +7,7 @@ use ftvmm::{
     control::State,
     demo::{
         client::{Load, Mix},
-        pair::{Member, Setup},
+        pair::Member,
         random::Random,
     },
 };
@@ -119,8 +119,7 @@ fn a_secondary_that_dies_while_it_is_seeded_costs_nothing() {
 fn sides_that_poll_busily_lose_nothing_either() {
     stage::play(TIMEOUT_MS, |stage| {
         let options = ["--busy-poll", "300"].map(str::to_owned).to_vec();
-        let setup =
-            Setup { primary_options: options.clone(), secondary_options: options, ..stage.setup.clone() };
+        let setup = stage.setup_with(options);
         let Pair { mut primary, mut secondary, .. } = stage.pair_of(&setup)?;
         let load = stage.load(Mix::Count, THINKING, 0)?;
         load.await_answers(100, PATIENCE)?;

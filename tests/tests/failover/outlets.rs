@@ -206,8 +206,7 @@ fn threads_are_put_aside_for_as_many_disks_as_there_can_be() {
             fs::File::create(&path)?.set_len(1 << 20)?;
             options.extend(["--disk".to_owned(), format!("path={},mode=shared", path.display())]);
         }
-        let setup =
-            Setup { primary_options: options.clone(), secondary_options: options, ..stage.setup.clone() };
+        let setup = stage.setup_with(options);
         let deny = |left: &Member| limit_threads(&left.process, 0);
         let allow = |left: &Member| limit_threads(&left.process, 1000);
         let script = as_nobody_else(FILES_AND_TAPS);

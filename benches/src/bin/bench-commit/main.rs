@@ -10,12 +10,12 @@ mod parts;
 mod path;
 mod report;
 
-use std::{fs, net::SocketAddr, path::PathBuf, process::ExitCode};
+use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use clap::Parser;
 use ftvmm::demo::net;
-use ftvmm_benches::{host::Description, neighbour};
+use ftvmm_benches::{host::Description, neighbour, other_build, require_network};
 
 use pair::{Candidate, LIVE_TAP, SHADOW_TAP};
 use report::{Report, Round};
@@ -51,7 +51,7 @@ impl Arguments {
         let program = neighbour("ftvmm")?;
         let options = self.busy_poll.map(|us| vec!["--busy-poll".to_owned(), us.to_string()]);
         let other = match &self.against {
-            Some(other) => Some(fs::canonicalize(other).with_context(|| format!("no {}", other.display()))?),
+            Some(other) => Some(other_build(other)?),
             None => options.is_some().then(|| program.clone()),
         };
         let mut candidates = vec![Candidate { program, options: options.unwrap_or_default() }];
@@ -78,10 +78,7 @@ fn main() -> ExitCode {
 
 /// Measures on a network of its own; the calling thread stays in it.
 fn measure(arguments: &Arguments) -> anyhow::Result<Report> {
-    let missing = net::missing();
-    if !missing.is_empty() {
-        bail!("this benchmark lacks:\n  - {}", missing.join("\n  - "));
-    }
+    require_network()?;
     let (rounds, requests) =
         if arguments.quick { (2, 1_000) } else { (arguments.rounds, arguments.requests) };
     let programs = arguments.candidates()?;

@@ -14,10 +14,9 @@ mod takeovers;
 
 use std::{fs, path::Path, process::ExitCode};
 
-use anyhow::bail;
 use clap::Parser;
 use ftvmm::demo::{net, pair::Setup};
-use ftvmm_benches::{host::Description, neighbour};
+use ftvmm_benches::{host::Description, neighbour, require_network};
 
 use modes::{LIVE_TAP, Mode, SHADOW_TAP};
 use plan::Plan;
@@ -67,10 +66,7 @@ fn main() -> ExitCode {
 
 /// Measures on a network of its own; the calling thread stays in it.
 fn measure(plan: Plan) -> anyhow::Result<Report> {
-    let missing = net::missing();
-    if !missing.is_empty() {
-        bail!("this benchmark lacks:\n  - {}", missing.join("\n  - "));
-    }
+    require_network()?;
     let (program, ack_peer) = (neighbour("ftvmm")?, neighbour("ack-peer")?);
     let host = Description::of_this_machine();
     let directory = tempfile::Builder::new().prefix("ftvmm-bench-").tempdir()?;

@@ -11,12 +11,12 @@ mod queue;
 mod report;
 mod seed;
 
-use std::{fs, path::PathBuf, process::ExitCode, time::Duration};
+use std::{path::PathBuf, process::ExitCode, time::Duration};
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use clap::Parser;
 use ftvmm::demo::net;
-use ftvmm_benches::{host::Description, neighbour};
+use ftvmm_benches::{host::Description, neighbour, other_build, require_network};
 use ftvmm_tests::way::Wire;
 
 use bulk::{Bulk, Garbage};
@@ -68,15 +68,12 @@ fn main() -> ExitCode {
 
 /// Measures on a network of its own; the calling thread stays in it.
 fn measure(arguments: &Arguments) -> anyhow::Result<Report> {
-    let missing = net::missing();
-    if !missing.is_empty() {
-        bail!("this benchmark lacks:\n  - {}", missing.join("\n  - "));
-    }
+    require_network()?;
     let (rounds, mib) = if arguments.quick { (1, 32) } else { (arguments.rounds, arguments.mib) };
     let wires = &WIRES[if arguments.fast { WIRES.len() - 1 } else { 0 }..];
     let mut programs = vec![neighbour("ftvmm")?];
     if let Some(other) = &arguments.against {
-        programs.push(fs::canonicalize(other).with_context(|| format!("no {}", other.display()))?);
+        programs.push(other_build(other)?);
     }
     let host = Description::of_this_machine();
     let garbage = Garbage::new(mib)?;

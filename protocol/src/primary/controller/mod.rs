@@ -134,16 +134,13 @@ impl<O, W> Controller<O, W> {
     pub fn new(setup: Setup, now_ns: u64, effects: &mut Vec<Effect<O, W>>) -> Self {
         let Setup { config, holder, origin, peer, on_trouble, position } = setup;
         let mut first = Vec::new();
-        let writes_from_ns = match origin {
-            Origin::TookOver { writes_from_ns, .. } => writes_from_ns,
-            Origin::Starts { .. } => 0,
-        };
-        let (role, predecessor) = match origin {
+        let (role, predecessor, writes_from_ns) = match origin {
             Origin::Starts { previous, after, yield_ns } => {
-                (Primary::create(config.clone(), previous, yield_ns, &mut first), after)
+                (Primary::create(config.clone(), previous, yield_ns, &mut first), after, 0)
             }
-            Origin::TookOver { generation, .. } => {
-                (Primary::after_takeover(config.clone(), generation, &mut first), Some(holder.clone()))
+            Origin::TookOver { generation, writes_from_ns } => {
+                let role = Primary::after_takeover(config.clone(), generation, &mut first);
+                (role, Some(holder.clone()), writes_from_ns)
             }
         };
         // The role stops the vCPU at these limits; what was on its way by then must still find room.

@@ -59,7 +59,7 @@ impl Errands {
     pub fn connect(&self, attempt: Attempt, to: String, generation: Generation, lease_ns: u64) {
         let (site, identity) = (self.site.clone(), self.identity.clone());
         self.run("connect", move |spawned| {
-            let hello = || Hello { lease_ns, ..hello(&site, &identity, generation, Purpose::Protect) };
+            let hello = || hello(&site, &identity, generation, Purpose::Protect, lease_ns);
             // The VM runs on without a secondary, and looks again.
             let spawned = spawned.context("no thread to look for the secondary");
             Message::Connected(
@@ -73,7 +73,8 @@ impl Errands {
     pub fn probe(&self, attempt: Attempt, to: String, generation: Generation) {
         let (site, identity) = (self.site.clone(), self.identity.clone());
         self.run("probe", move |spawned| {
-            let hello = || hello(&site, &identity, generation, Purpose::Probe);
+            let lease_ns = site.config.lease_ns();
+            let hello = || hello(&site, &identity, generation, Purpose::Probe, lease_ns);
             let spawned = spawned.context("no thread to ask the host");
             Message::Probed(attempt, spawned.and_then(|()| ask_for_protection(&to, &hello())).map(drop))
         });
@@ -121,13 +122,19 @@ impl Errands {
 }
 
 /// How this side introduces itself to a host that is to have its disks.
-fn hello(site: &Site, identity: &VmIdentity, generation: Generation, purpose: Purpose) -> Hello {
+fn hello(
+    site: &Site,
+    identity: &VmIdentity,
+    generation: Generation,
+    purpose: Purpose,
+    lease_ns: u64,
+) -> Hello {
     let disks = site.outlets.disks.lines().unwrap_or_else(|error| {
         site.board.notice_once(format!("the secondary is not told which disks these are: {error}"));
         Vec::new()
     });
     let hello = site.hello(identity, generation, purpose);
-    Hello { lease_ns: site.config.lease_ns(), disks, ..hello }
+    Hello { lease_ns, disks, ..hello }
 }
 
 fn judge(ours: Generation, holder: &Holder, shown: Result<Option<Latest>, ArbiterError>) -> Sight {

@@ -172,10 +172,11 @@ impl Hands {
     }
 
     fn drop_peer(&mut self, link: Link) {
-        if let Some(wire) = self.wire.take_if(|wire| wire.link == link && wire.farewell) {
+        if let Some(wire) = self.wire.take_if(|wire| wire.link == link)
+            && wire.farewell
+        {
             wire.connection.part();
         }
-        self.wire.take_if(|wire| wire.link == link);
         self.protected = false;
         self.resync = None;
         self.log.clear();

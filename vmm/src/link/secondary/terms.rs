@@ -6,7 +6,7 @@ use machine::{
     kvm::{Host, Template},
     memory,
 };
-use protocol::fence::LONGEST_LEASE_NS;
+use protocol::{Violation, fence::LONGEST_LEASE_NS};
 
 use super::listener::Reception;
 use crate::{arbiter::Latest, link::handshake::software};
@@ -17,11 +17,8 @@ impl Reception {
         let ours = software();
         ensure!(hello.software == ours, "the primary is {}, this side is {ours}", hello.software);
         check_cpu(hello)?;
-        ensure!(
-            hello.lease_ns <= LONGEST_LEASE_NS,
-            "it would write shared disks for {} s without being answered",
-            hello.lease_ns / 1_000_000_000
-        );
+        let lease_ns = hello.lease_ns;
+        ensure!(lease_ns <= LONGEST_LEASE_NS, Violation::Lease { lease_ns });
         ensure!(hello.shape.cpus == 1, "the VM has {} CPUs; lockstep protects one", hello.shape.cpus);
         ensure!(
             (memory::MIN_MIB..=memory::MAX_MIB).contains(&hello.shape.memory_mib),
