@@ -55,7 +55,7 @@ impl Way {
     /// # Errors
     /// There is no socket to be had.
     pub fn open(to: &str, wire: Wire) -> anyhow::Result<Self> {
-        Self::lay(to, wire, None)
+        Self::lay(to, wire, None, None)
     }
 
     /// As [`Way::open`], and `ear` is told of every frame that comes out of it.
@@ -63,17 +63,31 @@ impl Way {
     /// # Errors
     /// There is no socket to be had.
     pub fn open_heard(to: &str, wire: Wire, ear: Sender<Heard>) -> anyhow::Result<Self> {
-        Self::lay(to, wire, Some(ear))
+        Self::lay(to, wire, Some(ear), None)
     }
 
-    fn lay(to: &str, wire: Wire, ear: Option<Sender<Heard>>) -> anyhow::Result<Self> {
+    /// As [`Way::open`], but the first frame of this kind, and what comes after it, stays on the wire for as long as
+    /// somebody is where it begins.
+    ///
+    /// # Errors
+    /// There is no socket to be had.
+    pub fn open_until(to: &str, wire: Wire, kind: FrameKind) -> anyhow::Result<Self> {
+        Self::lay(to, wire, None, Some(kind))
+    }
+
+    fn lay(
+        to: &str,
+        wire: Wire,
+        ear: Option<Sender<Heard>>,
+        stays: Option<FrameKind>,
+    ) -> anyhow::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0")?;
         let address = listener.local_addr()?.to_string();
         let to = to.to_owned();
         thread::spawn(move || {
             for near in listener.incoming().flatten() {
                 if let Ok(far) = TcpStream::connect(&to) {
-                    carry(near, far, wire, ear.as_ref());
+                    carry(near, far, wire, ear.as_ref(), stays);
                 }
             }
         });
@@ -87,7 +101,7 @@ impl Way {
     }
 }
 
-fn carry(near: TcpStream, far: TcpStream, wire: Wire, ear: Option<&Sender<Heard>>) {
+fn carry(near: TcpStream, far: TcpStream, wire: Wire, ear: Option<&Sender<Heard>>, stays: Option<FrameKind>) {
     for (from, to, there) in [(&near, &far, true), (&far, &near, false)] {
         let (Ok(from), Ok(to)) = (from.try_clone(), to.try_clone()) else { return };
         // What the wire does not take has to wait at its beginning.
@@ -98,7 +112,8 @@ fn carry(near: TcpStream, far: TcpStream, wire: Wire, ear: Option<&Sender<Heard>
         let (sender, receiver) = sync_channel((on_wire as usize + 4).min(1 << 16));
         let ear = ear.map(|ear| Ear { decoder: FrameDecoder::new(), there, told: ear.clone() });
         thread::spawn(move || take(from, &sender, wire));
-        thread::spawn(move || give(to, &receiver, ear));
+        let brake = stays.filter(|_| there).map(|kind| Brake { decoder: FrameDecoder::new(), kind });
+        thread::spawn(move || give(to, &receiver, ear, brake));
     }
 }
 
@@ -114,9 +129,18 @@ fn take(mut from: TcpStream, sender: &SyncSender<(Instant, Vec<u8>)>, wire: Wire
     }
 }
 
-fn give(mut to: TcpStream, receiver: &Receiver<(Instant, Vec<u8>)>, mut ear: Option<Ear>) {
-    while let Ok((due, piece)) = receiver.recv() {
+fn give(
+    mut to: TcpStream,
+    receiver: &Receiver<(Instant, Vec<u8>)>,
+    mut ear: Option<Ear>,
+    mut brake: Option<Brake>,
+) {
+    while let Ok((due, mut piece)) = receiver.recv() {
         thread::sleep(due.saturating_duration_since(Instant::now()));
+        if brake.as_mut().is_some_and(|brake| brake.stops(&piece)) {
+            brake = None;
+            piece.extend(receiver.iter().flat_map(|(_, piece)| piece));
+        }
         if to.write_all(&piece).is_err() {
             return;
         }
@@ -135,19 +159,40 @@ struct Ear {
 }
 
 impl Ear {
-    /// What is no stream of frames is carried and not told.
-    fn hear(&mut self, mut bytes: &[u8]) {
-        while !bytes.is_empty() {
-            let taken = self.decoder.feed(bytes);
-            bytes = &bytes[taken..];
-            while let Ok(Some(frame)) = self.decoder.next() {
-                let (at, there, kind, bytes) = (Instant::now(), self.there, frame.kind, frame.body.len());
-                // Nobody may listen any more.
-                let _ = self.told.send(Heard { at, there, kind, bytes });
-            }
-            if taken == 0 {
-                return;
-            }
+    fn hear(&mut self, bytes: &[u8]) {
+        let (there, told) = (self.there, &self.told);
+        each_frame(&mut self.decoder, bytes, |kind, bytes| {
+            // Nobody may listen any more.
+            let _ = told.send(Heard { at: Instant::now(), there, kind, bytes });
+        });
+    }
+}
+
+/// Looks for the frame that is to stay on the wire.
+struct Brake {
+    decoder: FrameDecoder,
+    kind: FrameKind,
+}
+
+impl Brake {
+    /// Such a frame ends in these bytes.
+    fn stops(&mut self, bytes: &[u8]) -> bool {
+        let mut found = false;
+        each_frame(&mut self.decoder, bytes, |kind, _| found |= kind == self.kind);
+        found
+    }
+}
+
+/// What is no stream of frames has none.
+fn each_frame(decoder: &mut FrameDecoder, mut bytes: &[u8], mut tell: impl FnMut(FrameKind, usize)) {
+    while !bytes.is_empty() {
+        let taken = decoder.feed(bytes);
+        bytes = &bytes[taken..];
+        while let Ok(Some(frame)) = decoder.next() {
+            tell(frame.kind, frame.body.len());
+        }
+        if taken == 0 {
+            return;
         }
     }
 }
@@ -182,5 +227,33 @@ mod tests {
         assert_eq!((first.kind, first.bytes, first.there), (FrameKind::Pages, 1 << 20, true));
         assert_eq!((second.kind, second.bytes, second.there), (FrameKind::Heartbeat, 4, true));
         assert!(first.at - begun >= Duration::from_millis(15), "{:?}", first.at - begun);
+    }
+
+    #[test]
+    fn what_is_to_stay_comes_out_when_nobody_sends_any_more() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let wire = Wire { delay: Duration::ZERO, bytes_per_second: 100 << 20 };
+        let way =
+            Way::open_until(&listener.local_addr().unwrap().to_string(), wire, FrameKind::SeedDone).unwrap();
+        let mut frames = Vec::new();
+        for (number, kind) in
+            [FrameKind::Pages, FrameKind::SeedDone, FrameKind::Heartbeat].into_iter().enumerate()
+        {
+            let mut frame = Vec::new();
+            encode_frame(number as u64, kind, b"body", &mut frame).unwrap();
+            frames.push(frame);
+        }
+        let mut near = TcpStream::connect(way.address()).unwrap();
+        near.write_all(&frames[0]).unwrap();
+        let (mut far, _) = listener.accept().unwrap();
+        let mut arrived = vec![0; frames[0].len()];
+        far.read_exact(&mut arrived).unwrap();
+        near.write_all(&frames[1..].concat()).unwrap();
+        far.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+        assert!(far.read(&mut [0]).is_err(), "it came out");
+        far.set_read_timeout(None).unwrap();
+        drop(near);
+        far.read_to_end(&mut arrived).unwrap();
+        assert_eq!(arrived, frames.concat());
     }
 }

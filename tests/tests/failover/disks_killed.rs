@@ -4,6 +4,7 @@
 use std::{net::TcpStream, thread, time::Duration};
 
 use anyhow::{Context, bail, ensure};
+use ftlog::FrameKind;
 use ftvmm::{
     control::{ResyncReport, Role, State, Status},
     demo::{pair::Member, random::Random, wait},
@@ -11,7 +12,6 @@ use ftvmm::{
 use ftvmm_tests::{
     harness,
     stage::{self, guest},
-    way::Wire,
 };
 
 use super::{
@@ -24,8 +24,6 @@ use super::{
 const SILENCE_MS: u64 = 60_000;
 /// Attempts to stop a secondary in a moment.
 const ATTEMPTS: u32 = 20;
-/// A wire on which there is room for a whole seed: the sides keep little of it in their sockets.
-const LONG_WIRE: Wire = Wire { delay: Duration::from_millis(300), bytes_per_second: 1 << 30 };
 /// Takeovers of the second test, with a kill after each.
 const ROUNDS: u32 = 6;
 /// Each comes within this time after the secondary was asked for, µs.
@@ -99,16 +97,17 @@ impl Scene<'_> {
         Ok(true)
     }
 
-    /// All of the seed is on the wire, and the end of it has not come out.
+    /// All of the seed is on the wire, and the end of it stays there.
     fn reach_seed(&mut self, secondary: &mut Member) -> anyhow::Result<bool> {
         // The gate is closed for whatever the guest says.
         self.primary.wait_status("done with the seed", SOON, |status| {
             let _ = TcpStream::connect_timeout(&guest(), Duration::from_millis(5));
-            status.held_outputs > 0 || status.state == State::Protected
+            status.held_outputs > 0
         })?;
         secondary.process.stop()?;
-        let before = self.primary.status()?.state == State::Seeding;
-        Ok(before && self.is_half() && !Copied::is_whole(self.copy()))
+        let status = self.primary.status()?;
+        ensure!(status.state == State::Seeding && self.is_half(), "{status:?}");
+        Ok(true)
     }
 
     /// A secondary that is stopped in this moment, and what its copy was before. The two sides do not wait for this test,
@@ -118,7 +117,7 @@ impl Scene<'_> {
             self.differ()?;
             let before = Copied::read(self.copy())?;
             let (mut secondary, address) = match moment {
-                Moment::Seed => self.protect_over(LONG_WIRE)?,
+                Moment::Seed => self.protect_until(FrameKind::SeedDone)?,
                 _ => self.protect()?,
             };
             if self.reach(moment, &mut secondary)? {

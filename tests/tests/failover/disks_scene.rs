@@ -6,10 +6,11 @@ use std::{
     net::TcpStream,
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use anyhow::{Context, ensure};
-use ftlog::DiskMode;
+use ftlog::{DiskMode, FrameKind};
 use ftvmm::demo::{
     client::{Action, Connection, Reply},
     pair::{Member, Place, Setup},
@@ -121,10 +122,11 @@ impl<'a> Scene<'a> {
         Ok((secondary, address))
     }
 
-    /// The same, over this wire.
-    pub fn protect_over(&mut self, wire: Wire) -> anyhow::Result<(Member, String)> {
+    /// The same, over a wire on which the first frame of this kind stays.
+    pub fn protect_until(&mut self, kind: FrameKind) -> anyhow::Result<(Member, String)> {
         let (secondary, address) = self.secondary()?;
-        self.primary.protect(Way::open(&address, wire)?.address())?;
+        let wire = Wire { delay: Duration::ZERO, bytes_per_second: u64::MAX };
+        self.primary.protect(Way::open_until(&address, wire, kind)?.address())?;
         Ok((secondary, address))
     }
 
