@@ -5,7 +5,6 @@
 //! that of the path of an output, `src/bin/bench-seed` that of what is said beside a seed, and `src/bin/bench-compile` that
 //! of a Linux guest, which `benches/compile.rs` has criterion measure as well, and `src/bin/bench-exits` counts its VM exits.
 
-pub mod cpu;
 pub mod host;
 pub mod linux;
 pub mod numbers;

@@ -7,6 +7,7 @@
 //! looks at what is on them, [`elf`] makes guests of a few bytes, [`record`] makes recordings and takes their logs apart, [`lab`] gives a test two machines of
 //! which one can lose power, [`way`] is a slow wire between two processes, at whose ends one can listen.
 
+pub mod cpu;
 pub mod disks;
 pub mod elf;
 pub mod frozen;

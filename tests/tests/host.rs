@@ -14,7 +14,6 @@ mod sockets;
 mod terminal;
 
 use std::{
-    fs,
     path::{Path, PathBuf},
     process::Command,
     time::Duration,
@@ -30,9 +29,6 @@ use tempfile::TempDir;
 
 /// How long anything may take that should happen soon.
 const SOON: Duration = Duration::from_secs(30);
-
-/// USER_HZ, the unit of times in proc(5), on x86-64.
-const TICKS_PER_SECOND: f64 = 100.0;
 
 /// A directory, and machines that run in it.
 struct Place(TempDir);
@@ -89,13 +85,4 @@ fn wait_status(
 /// Waits until it runs, which is when it counts exits.
 fn wait_running(process: &mut Process, control: &Path) -> anyhow::Result<Status> {
     wait_status(process, control, "the machine to run", |status| status.exits.total() > 0)
-}
-
-/// CPU time that the process has had, in seconds (proc(5), `stat`).
-fn cpu_seconds(process: &Process) -> anyhow::Result<f64> {
-    let stat = fs::read_to_string(format!("/proc/{}/stat", process.id()))?;
-    let (_, fields) = stat.rsplit_once(") ").context("no name")?;
-    let fields: Vec<&str> = fields.split(' ').collect();
-    let ticks: f64 = fields[11].parse::<f64>()? + fields[12].parse::<f64>()?;
-    Ok(ticks / TICKS_PER_SECOND)
 }

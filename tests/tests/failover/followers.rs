@@ -10,7 +10,10 @@ use std::{
 
 use ftlog::{FrameKind, Message, PAGE_SIZE, Refuse, encode_page};
 use ftvmm::{arbiter::FileArbiter, control::State, demo::pair::Member, link::connection::ReceiveError};
-use ftvmm_tests::stage::{self, Stage};
+use ftvmm_tests::{
+    cpu,
+    stage::{self, Stage},
+};
 
 use super::{
     SOON, TIMEOUT_MS,
@@ -19,6 +22,8 @@ use super::{
 
 /// As few exits as the guest makes.
 const ROUNDS: &str = "rounds=40";
+/// CPU time that it takes to execute what waits, seconds.
+const BACKLOG_S: f64 = 4.0;
 
 fn greet(stage: &Stage, kernel: &str, cmdline: &str) -> anyhow::Result<(Member, StandIn)> {
     let (secondary, address) = stage.secondary(&[])?;
@@ -82,22 +87,23 @@ fn the_last_words_of_a_guest_that_have_left_are_not_said_again() {
 fn what_waits_to_be_executed_ends_with_the_session() {
     // Nothing is said while the guest computes.
     stage::play(10 * TIMEOUT_MS, |stage| {
-        // Long stretches, which are interrupted too.
-        let (_secondary, mut primary) = greet(stage, "builtin:compute", "rounds=20")?;
+        // Long stretches, which are interrupted too, and more of them than are recorded.
+        let (secondary, mut primary) = greet(stage, "builtin:compute", "rounds=10000")?;
         primary.seed_whole()?;
-        let began = Instant::now();
+        let began = cpu::of_this_thread();
         let mut backlog = Vec::new();
-        while began.elapsed() < Duration::from_secs(4) {
+        while cpu::of_this_thread() - began < BACKLOG_S {
             backlog.push(primary.record()?);
             primary.keep_up()?;
         }
-        let recorded = began.elapsed();
+        let before = cpu::of_process(secondary.process.id())?;
         backlog.iter().for_each(|step| primary.connection.send(FrameKind::Steps, step));
         let received = |frame: &ftlog::Frame| frame.kind == FrameKind::Ack;
         primary.await_frame("some of it to be received", received)?;
         primary.connection.send(FrameKind::Detach, &[]);
-        let free = primary.await_free()?;
-        assert!(free < recorded / 3, "free after {free:?}, with {recorded:?} to execute");
+        primary.await_free()?;
+        let used = cpu::of_process(secondary.process.id())? - before;
+        assert!(used < BACKLOG_S / 2.0, "free after {used:.2} s of CPU time, with {BACKLOG_S} s to execute");
         Ok(())
     });
 }

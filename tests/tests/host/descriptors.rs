@@ -7,10 +7,10 @@ use std::{
 };
 
 use ftvmm::demo::process::Process;
-use ftvmm_tests::harness;
+use ftvmm_tests::{cpu, harness};
 use rustix::process::{Resource, Rlimit, setrlimit};
 
-use super::{Place, cpu_seconds, wait_running, wait_status};
+use super::{Place, wait_running, wait_status};
 
 /// Fewer than a machine and all the clients that it would let in need, and enough for the machine.
 const DESCRIPTORS: u64 = 26;
@@ -39,9 +39,9 @@ fn a_machine_without_descriptors_does_not_spin_and_lets_clients_in_again() -> an
 
     let connect = |path, count| (0..count).map(|_| UnixStream::connect(path)).collect::<Result<Vec<_>, _>>();
     let clients = [connect(&console, 20)?, connect(&control, 25)?];
-    let before = cpu_seconds(&machine)?;
+    let before = cpu::of_process(machine.id())?;
     thread::sleep(WATCHED);
-    let used = cpu_seconds(&machine)? - before;
+    let used = cpu::of_process(machine.id())? - before;
     assert!(used < WATCHED.as_secs_f64() / 4.0, "{used:.2} s of CPU time in {WATCHED:?}: it spins");
     machine.expect_alive()?;
 

@@ -17,7 +17,8 @@ use ftvmm::{
     },
     host::clock::monotonic_ns,
 };
-use ftvmm_benches::{cpu, spread::Spread};
+use ftvmm_benches::spread::Spread;
+use ftvmm_tests::cpu;
 use replay::trace::{self, Mark, Stage};
 use serde::Serialize;
 

@@ -4,7 +4,7 @@ use std::{path::Path, process::Command, time::Duration, time::Instant};
 
 use anyhow::{Context, bail, ensure};
 use ftvmm::demo::{net::GUEST, process::Process};
-use ftvmm_benches::cpu;
+use ftvmm_tests::cpu;
 use serde::Serialize;
 
 /// Connections of every load.

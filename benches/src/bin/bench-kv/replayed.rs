@@ -4,7 +4,7 @@ use std::{path::Path, process::Command, time::Duration};
 
 use anyhow::{Context, ensure};
 use ftvmm::demo::{pair::Setup, process::Process};
-use ftvmm_benches::cpu;
+use ftvmm_tests::cpu;
 use serde::Serialize;
 use serde_json::Value;
 

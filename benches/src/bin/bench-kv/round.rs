@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::Context;
 use ftvmm::demo::pair::Setup;
-use ftvmm_benches::cpu;
+use ftvmm_tests::cpu;
 use serde::Serialize;
 
 use crate::{

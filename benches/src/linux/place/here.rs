@@ -11,11 +11,11 @@ use ftvmm::{
     control::{Request, Status, request},
     demo::process::Process,
 };
-use ftvmm_tests::lab::artefacts;
+use ftvmm_tests::{cpu, lab::artefacts};
 use tempfile::TempDir;
 
 use super::{Place, Side, Started};
-use crate::{cpu, neighbour};
+use crate::neighbour;
 
 /// The host that this program runs on.
 pub struct ThisHost {

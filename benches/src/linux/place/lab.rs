@@ -2,10 +2,12 @@
 
 use anyhow::{Context, ensure};
 use ftvmm::control::Status;
-use ftvmm_tests::lab::{Ended, Host, Lab, Plan, Running, artefacts, member::quote};
+use ftvmm_tests::{
+    cpu,
+    lab::{Ended, Host, Lab, Plan, Running, artefacts, member::quote},
+};
 
 use super::{Place, Side, Started};
-use crate::cpu;
 
 /// Two QEMU machines, joined by networks. One ftvmm at a time on each.
 pub struct LabHosts(Lab);

@@ -25,6 +25,13 @@ pub fn of_main_thread(id: u32) -> anyhow::Result<f64> {
     read(&format!("/proc/{id}/task/{id}/stat"), UTIME)
 }
 
+/// CPU seconds of the calling thread.
+#[must_use]
+pub fn of_this_thread() -> f64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
+}
+
 /// CPU seconds of all children of this process that ended and were reaped.
 ///
 /// # Errors
