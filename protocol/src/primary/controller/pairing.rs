@@ -7,6 +7,7 @@ use ftlog::{Condition, Health};
 use super::{Attempt, Controller, Effect, Halt, Notice};
 use crate::{
     LossReason,
+    fence::LONGEST_LEASE_NS,
     primary::{Event as RoleEvent, Link, PeerEvent, Phase},
 };
 
@@ -17,8 +18,9 @@ impl<O, W> Controller<O, W> {
             return;
         }
         if let Some((attempt, to)) = self.search.begin(self.now_ns) {
+            // Whoever is told the longest lease waits as long as this side at most does.
             let waits_ns = self.writes_from_ns.saturating_sub(self.now_ns);
-            let lease_ns = self.config.lease_ns().max(waits_ns);
+            let lease_ns = self.config.lease_ns().max(waits_ns).min(LONGEST_LEASE_NS);
             effects.push(Effect::Connect { attempt, to, generation: self.role.generation(), lease_ns });
         }
     }

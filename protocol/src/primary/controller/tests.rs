@@ -6,6 +6,7 @@ use super::*;
 use crate::{
     LossReason,
     arbiter::ClaimOutcome,
+    fence::{LONGEST_LEASE_NS, takeover_wait_ns},
     primary::{Link, Pace, PeerEvent},
 };
 
@@ -411,12 +412,11 @@ fn log_is_a_sign_of_life_and_heartbeats_beside_it_say_what_only_they_can() {
     assert!(effects.iter().filter(beats).count() >= 16, "{effects:?}");
 }
 
-#[test]
-fn who_waits_for_the_writes_of_another_has_its_secondary_wait_for_them_too() {
-    let (writes_from_ns, holder) = (900 * MS, String::from("us"));
+/// A side that took over and writes from then on; when it looked for a secondary, and which lease it told.
+fn told_leases(writes_from_ns: u64) -> Vec<(u64, u64)> {
     let setup = Setup {
         config: Config::default(),
-        holder,
+        holder: "us".into(),
         origin: Origin::TookOver { generation: Generation(2), writes_from_ns },
         peer: Some("a".into()),
         on_trouble: OnTrouble::Keep,
@@ -436,9 +436,27 @@ fn who_waits_for_the_writes_of_another_has_its_secondary_wait_for_them_too() {
             bench.tell(Event::Connected { attempt, result: Err("not now".into()) });
         }
     }
-    let least_ns = Config::default().lease_ns();
+    told
+}
+
+#[test]
+fn who_waits_for_the_writes_of_another_has_its_secondary_wait_for_them_too() {
+    let (writes_from_ns, least_ns) = (900 * MS, Config::default().lease_ns());
+    let told = told_leases(writes_from_ns);
     assert!(told.len() > 2 && told[0].1 > least_ns, "{told:?}");
     for (now_ns, lease_ns) in told {
         assert_eq!(lease_ns, writes_from_ns.saturating_sub(now_ns).max(least_ns));
+    }
+}
+
+/// A longer one would be refused, and whoever is told this one waits as long.
+#[test]
+fn the_longest_wait_is_passed_on_as_the_longest_lease() {
+    let longest_wait_ns = takeover_wait_ns(LONGEST_LEASE_NS);
+    let told = told_leases(longest_wait_ns);
+    assert!(told.len() > 2);
+    for (now_ns, lease_ns) in told {
+        assert_eq!(lease_ns, LONGEST_LEASE_NS);
+        assert!(now_ns + takeover_wait_ns(lease_ns) >= longest_wait_ns);
     }
 }
