@@ -1,8 +1,9 @@
 //! The virtual clock: two ports, and a page the guest reads without an exit.
 
 use serde::{Deserialize, Serialize};
-use vm_memory::{Bytes, GuestAddress, GuestMemory, GuestMemoryMmap, Permissions};
+use vm_memory::{Bytes, GuestAddress, GuestMemory, Permissions};
 
+use crate::ram::Ram;
 use crate::state::StateError;
 
 /// Port (in, 32 bits): low half of virtual time in ns; latches the high half.
@@ -58,13 +59,13 @@ impl Clock {
     }
 
     /// Sets the clock page and writes it. A page that is not wholly RAM is none: the register then reads 0.
-    pub(crate) fn set_page_frame(&mut self, page_frame: u32, memory: &GuestMemoryMmap<()>, now_ns: u64) {
+    pub(crate) fn set_page_frame(&mut self, page_frame: u32, memory: &Ram, now_ns: u64) {
         self.page_frame = if page_is_ram(page_frame, memory) { page_frame } else { 0 };
         self.update_page(memory, now_ns);
     }
 
     /// Writes `{ time_ns: u64, wall_base_ns: u64 }`, little-endian, to the start of the clock page.
-    pub(crate) fn update_page(&self, memory: &GuestMemoryMmap<()>, now_ns: u64) {
+    pub(crate) fn update_page(&self, memory: &Ram, now_ns: u64) {
         if self.page_frame == 0 {
             return;
         }
@@ -80,7 +81,7 @@ impl Clock {
         ClockState { wall_base_ns: *wall_base_ns, latched_high: *latched_high, page_frame: *page_frame }
     }
 
-    pub(crate) fn restore(state: &ClockState, memory: &GuestMemoryMmap<()>) -> Result<Self, StateError> {
+    pub(crate) fn restore(state: &ClockState, memory: &Ram) -> Result<Self, StateError> {
         let ClockState { wall_base_ns, latched_high, page_frame } = *state;
         if page_frame != 0 && !page_is_ram(page_frame, memory) {
             return Err(StateError::ClockPage { page_frame });
@@ -93,7 +94,7 @@ fn page_address(page_frame: u32) -> GuestAddress {
     GuestAddress(u64::from(page_frame) << PAGE_SHIFT)
 }
 
-fn page_is_ram(page_frame: u32, memory: &GuestMemoryMmap<()>) -> bool {
+fn page_is_ram(page_frame: u32, memory: &Ram) -> bool {
     memory.check_range(page_address(page_frame), PAGE_SIZE, Permissions::Write)
 }
 
@@ -102,8 +103,8 @@ mod tests {
     use super::*;
 
     /// RAM of two and a half pages.
-    fn memory() -> GuestMemoryMmap<()> {
-        GuestMemoryMmap::from_ranges(&[(GuestAddress(0), 0x2800)]).unwrap()
+    fn memory() -> Ram {
+        Ram::from_ranges(&[(GuestAddress(0), 0x2800)]).unwrap()
     }
 
     #[test]

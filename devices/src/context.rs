@@ -1,14 +1,13 @@
 //! What a device may see and where its output goes.
 
-use vm_memory::GuestMemoryMmap;
-
 use crate::ends::{Off, ResetCause};
+use crate::ram::Ram;
 use crate::virtio::DiskRequest;
 
 /// Everything outside itself that a device can reach while it handles one access or one input.
 pub struct Context<'a> {
     /// The guest's RAM.
-    pub memory: &'a GuestMemoryMmap<()>,
+    pub memory: &'a Ram,
     /// Virtual time of the current sync point: nanoseconds since power-on.
     pub now_ns: u64,
     /// What the guest says to the outside, in order. The caller passes it through the commit gate.

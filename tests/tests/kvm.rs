@@ -13,6 +13,8 @@ mod disk;
 mod drive;
 #[path = "kvm/entries.rs"]
 mod entries;
+#[path = "kvm/high.rs"]
+mod high;
 #[path = "kvm/options.rs"]
 mod options;
 #[path = "kvm/reset.rs"]

@@ -1,12 +1,12 @@
 //! The machine that the operations are done on.
 
-use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
+use vm_memory::{Bytes, GuestAddress};
 
 use super::coverage::Coverage;
 use super::input::Operation;
 use super::layout::{DISK_SECTORS, RAM_SIZE};
 use super::requests::Requests;
-use crate::{Context, DiskConfig, DiskStatus, NetConfig, Output, Platform, PlatformConfig};
+use crate::{Context, DiskConfig, DiskStatus, NetConfig, Output, Platform, PlatformConfig, Ram};
 
 /// A queue that is driven.
 #[derive(Clone, Copy)]
@@ -31,7 +31,7 @@ pub(super) struct Machine {
     pub(super) lanes: [Lane; 2],
     pub(super) platform: Platform,
     requests: Requests,
-    pub(super) memory: GuestMemoryMmap<()>,
+    pub(super) memory: Ram,
     pub(super) outputs: Vec<Output>,
     pub(super) now_ns: u64,
     /// Indices in the available rings, as the driver counts them.
@@ -56,8 +56,7 @@ impl Machine {
             lanes,
             platform: Platform::new(&config),
             requests: Requests::default(),
-            memory: GuestMemoryMmap::from_ranges(&[(GuestAddress(0), RAM_SIZE)])
-                .expect("64 KiB can be mapped"),
+            memory: Ram::from_ranges(&[(GuestAddress(0), RAM_SIZE)]).expect("64 KiB can be mapped"),
             outputs: Vec::new(),
             now_ns: 0,
             available: [0; 2],

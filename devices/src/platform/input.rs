@@ -1,9 +1,8 @@
 //! What comes from outside, and how much of it there is room for.
 
-use vm_memory::GuestMemoryMmap;
-
 use super::Platform;
 use crate::context::Context;
+use crate::ram::Ram;
 use crate::virtio::{DiskStatus, NET_SLOT};
 
 impl Platform {
@@ -47,12 +46,12 @@ impl Platform {
     }
 
     /// How many random bytes the guest wants now.
-    pub fn entropy_wanted(&self, memory: &GuestMemoryMmap<()>) -> usize {
+    pub fn entropy_wanted(&self, memory: &Ram) -> usize {
         self.virtio.rng.wanted(memory)
     }
 
     /// How many frames [`Platform::receive_frame`] has buffers for now; 0 when the driver is not ready.
-    pub fn net_receive_room(&self, memory: &GuestMemoryMmap<()>) -> usize {
+    pub fn net_receive_room(&self, memory: &Ram) -> usize {
         self.virtio.net.as_ref().map_or(0, |net| net.receive_room(memory))
     }
 

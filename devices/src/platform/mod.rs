@@ -3,13 +3,12 @@
 mod input;
 mod ports;
 
-use vm_memory::GuestMemoryMmap;
-
 use crate::clock::Clock;
 use crate::context::Context;
 use crate::ends::{Off, ResetCause};
 use crate::interrupts::InterruptController;
 use crate::power::{OnPanic, Power};
+use crate::ram::Ram;
 use crate::serial::Serial;
 use crate::state::{PlatformState, STATE_VERSION, StateError};
 use crate::timer::Timer;
@@ -174,7 +173,7 @@ impl Platform {
     ///
     /// # Errors
     /// The state is of another version, or one that [`Platform::save`] cannot have written for this memory.
-    pub fn restore(state: &PlatformState, memory: &GuestMemoryMmap<()>) -> Result<Self, StateError> {
+    pub fn restore(state: &PlatformState, memory: &Ram) -> Result<Self, StateError> {
         let PlatformState { version, interrupts, serial, timer, clock, power, virtio, unassigned_accesses } =
             state;
         if *version != STATE_VERSION {

@@ -7,9 +7,10 @@ use serde::{Deserialize, Serialize};
 use virtio_bindings::bindings::virtio_ring::VRING_AVAIL_F_NO_INTERRUPT;
 use virtio_queue::desc::split::Descriptor;
 use virtio_queue::{DescriptorChain, Queue as Rings, QueueOwnedT, QueueState as RingsState, QueueT};
-use vm_memory::{Bytes, GuestAddress, GuestMemory, GuestMemoryMmap, Permissions};
+use vm_memory::{Bytes, GuestAddress, GuestMemory, Permissions};
 
 use super::violation::Violation;
+use crate::ram::Ram;
 
 /// Most descriptors in a queue.
 pub(crate) const MAX_SIZE: u16 = 256;
@@ -83,7 +84,7 @@ impl Queue {
     }
 
     /// Checks the registers and starts at the beginning of the rings.
-    pub(crate) fn enable(&mut self, memory: &GuestMemoryMmap<()>, event_idx: bool) -> Result<(), Violation> {
+    pub(crate) fn enable(&mut self, memory: &Ram, event_idx: bool) -> Result<(), Violation> {
         self.start_at((0, 0), memory, event_idx)
     }
 
@@ -91,12 +92,7 @@ impl Queue {
         self.rings = None;
     }
 
-    fn start_at(
-        &mut self,
-        next: (u16, u16),
-        memory: &GuestMemoryMmap<()>,
-        event_idx: bool,
-    ) -> Result<(), Violation> {
+    fn start_at(&mut self, next: (u16, u16), memory: &Ram, event_idx: bool) -> Result<(), Violation> {
         let QueueRegisters { size, descriptors, available, used } = self.registers;
         let state = RingsState {
             max_size: MAX_SIZE,
@@ -117,7 +113,7 @@ impl Queue {
 
     /// How many chains the driver has made available. An index that breaks the protocol counts as a chain, so
     /// that the next use of the queue finds it.
-    pub(crate) fn available(&self, memory: &GuestMemoryMmap<()>) -> usize {
+    pub(crate) fn available(&self, memory: &Ram) -> usize {
         let Some(rings) = &self.rings else { return 0 };
         let index = rings.avail_idx(memory, std::sync::atomic::Ordering::Acquire);
         let count = index.map_or(1, |index| index.0.wrapping_sub(rings.next_avail()));
@@ -125,11 +121,7 @@ impl Queue {
     }
 
     /// Takes the next available chain: its head is returned, its buffers replace what is in `buffers`.
-    pub(crate) fn pop(
-        &mut self,
-        memory: &GuestMemoryMmap<()>,
-        buffers: &mut Vec<Buffer>,
-    ) -> Result<Option<u16>, Violation> {
+    pub(crate) fn pop(&mut self, memory: &Ram, buffers: &mut Vec<Buffer>) -> Result<Option<u16>, Violation> {
         buffers.clear();
         let Some(rings) = &mut self.rings else { return Ok(None) };
         let (queue, next) = (self.index, rings.next_avail());
@@ -145,8 +137,8 @@ impl Queue {
 
     fn copy_out(
         &self,
-        chain: DescriptorChain<&GuestMemoryMmap<()>>,
-        memory: &GuestMemoryMmap<()>,
+        chain: DescriptorChain<&Ram>,
+        memory: &Ram,
         buffers: &mut Vec<Buffer>,
     ) -> Result<(), Violation> {
         let (queue, head) = (self.index, chain.head_index());
@@ -163,12 +155,7 @@ impl Queue {
         if ended { Ok(()) } else { Err(Violation::ChainWithoutEnd { queue, head }) }
     }
 
-    fn check_buffer(
-        &self,
-        head: u16,
-        descriptor: &Descriptor,
-        memory: &GuestMemoryMmap<()>,
-    ) -> Result<Buffer, Violation> {
+    fn check_buffer(&self, head: u16, descriptor: &Descriptor, memory: &Ram) -> Result<Buffer, Violation> {
         let (address, len) = (descriptor.addr(), descriptor.len());
         if !memory.check_range(address, len as usize, Permissions::ReadWrite) {
             return Err(Violation::BufferOutsideRam { queue: self.index, head, address: address.0, len });
@@ -184,19 +171,14 @@ impl Queue {
     }
 
     /// Gives the chain `head` back to the driver, with `len` bytes written to it.
-    pub(crate) fn push_used(
-        &mut self,
-        memory: &GuestMemoryMmap<()>,
-        head: u16,
-        len: u32,
-    ) -> Result<(), Violation> {
+    pub(crate) fn push_used(&mut self, memory: &Ram, head: u16, len: u32) -> Result<(), Violation> {
         let queue = self.index;
         let Some(rings) = &mut self.rings else { return Ok(()) };
         rings.add_used(memory, head, len).map_err(|_| Violation::RingAccess { queue })
     }
 
     /// Asks the driver to notify the device of the next chain it makes available.
-    pub(crate) fn request_notification(&mut self, memory: &GuestMemoryMmap<()>) -> Result<(), Violation> {
+    pub(crate) fn request_notification(&mut self, memory: &Ram) -> Result<(), Violation> {
         let queue = self.index;
         let Some(rings) = &mut self.rings else { return Ok(()) };
         rings.enable_notification(memory).map(drop).map_err(|_| Violation::RingAccess { queue })
@@ -204,7 +186,7 @@ impl Queue {
 
     /// Whether the driver wants an interrupt for what was given back since this was last asked. To be asked
     /// once after each batch of [`Queue::push_used`]; the batch is not part of the saved state.
-    pub(crate) fn needs_interrupt(&mut self, memory: &GuestMemoryMmap<()>) -> Result<bool, Violation> {
+    pub(crate) fn needs_interrupt(&mut self, memory: &Ram) -> Result<bool, Violation> {
         let queue = self.index;
         let Some(rings) = &mut self.rings else { return Ok(false) };
         if rings.event_idx_enabled() {
@@ -224,7 +206,7 @@ impl Queue {
     pub(crate) fn restore(
         index: u16,
         state: &QueueState,
-        memory: &GuestMemoryMmap<()>,
+        memory: &Ram,
         event_idx: bool,
     ) -> Result<Self, Violation> {
         let QueueState { registers, next } = state;

@@ -1,7 +1,6 @@
 //! The virtio devices in their slots.
 
 use serde::{Deserialize, Serialize};
-use vm_memory::GuestMemoryMmap;
 
 use super::blk::{Disk, DiskConfig, DiskState};
 use super::mmio::{self, Transport};
@@ -11,6 +10,7 @@ use super::slot_numbers::{FIRST_DISK_SLOT, MAX_DISKS, NET_SLOT, RNG_SLOT};
 use super::violation::Violation;
 use crate::context::Context;
 use crate::interrupts::InterruptController;
+use crate::ram::Ram;
 use crate::state::StateError;
 
 /// The virtio devices.
@@ -104,7 +104,7 @@ impl Slots {
         }
     }
 
-    pub(crate) fn restore(state: &SlotsState, memory: &GuestMemoryMmap<()>) -> Result<Self, StateError> {
+    pub(crate) fn restore(state: &SlotsState, memory: &Ram) -> Result<Self, StateError> {
         let SlotsState { net, rng, disks } = state;
         if disks.len() > MAX_DISKS {
             return Err(StateError::DiskCount { found: disks.len() });

@@ -1,7 +1,7 @@
 //! A machine and the common part of its virtio drivers: what a guest does, in test code.
 
-use devices::{Context, DiskConfig, NetConfig, Output, Platform, PlatformConfig, Violation};
-use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
+use devices::{Context, DiskConfig, NetConfig, Output, Platform, PlatformConfig, Ram, Violation};
+use vm_memory::{Bytes, GuestAddress};
 
 pub const RAM_SIZE: usize = 0x10_0000;
 pub const NET_BASE: u64 = 0xd000_0000;
@@ -60,7 +60,7 @@ pub struct Machine {
     /// The virtio slot that the driver drives.
     pub slot: u8,
     pub platform: Platform,
-    pub memory: GuestMemoryMmap<()>,
+    pub memory: Ram,
     pub outputs: Vec<Output>,
     pub now_ns: u64,
     pub queue_size: u16,
@@ -84,7 +84,7 @@ impl Machine {
         let mut machine = Machine {
             slot: NET,
             platform: Platform::new(&config),
-            memory: GuestMemoryMmap::from_ranges(&[(GuestAddress(0), RAM_SIZE)]).unwrap(),
+            memory: Ram::from_ranges(&[(GuestAddress(0), RAM_SIZE)]).unwrap(),
             outputs: Vec::new(),
             now_ns: 0,
             queue_size: 16,

@@ -53,12 +53,12 @@ impl Image {
         }
     }
 
-    /// Copies the initial RAM disk to the top of memory, above the kernel, which ends at `kernel_end`; returns its
+    /// Copies the initial RAM disk to the top of the memory below the hole, above the kernel, which ends at `kernel_end`; returns its
     /// address and size, zero when there is none.
     pub(super) fn load_initrd(&self, memory: &Memory, kernel_end: u64) -> Result<(u32, u32), BootError> {
         let Some(initrd) = &self.initrd else { return Ok((0, 0)) };
         let no_room = || BootError::NoRoom { what: "the initrd", mib: memory.mib() };
-        let top = u64::from(memory.mib()) << 20;
+        let top = memory.low_end();
         let start = top.checked_sub(initrd.len() as u64).ok_or_else(no_room)? & !(PAGE_SIZE as u64 - 1);
         if start < layout::HIGH_RAM {
             return Err(no_room());

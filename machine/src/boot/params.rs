@@ -34,9 +34,12 @@ fn zero_page(memory: &Memory, command_line_length: usize, (initrd, initrd_size):
     params.hdr.cmdline_size = command_line_length as u32;
     params.hdr.ramdisk_image = initrd;
     params.hdr.ramdisk_size = initrd_size;
-    let high = (u64::from(memory.mib()) << 20) - layout::HIGH_RAM;
-    params.e820_table[0] = boot_e820_entry { addr: 0, size: layout::LOW_RAM_END, r#type: E820_RAM };
-    params.e820_table[1] = boot_e820_entry { addr: layout::HIGH_RAM, size: high, r#type: E820_RAM };
-    params.e820_entries = 2;
+    // The first range has a gap, where a PC has its firmware.
+    let mut ranges = vec![0..layout::LOW_RAM_END, layout::HIGH_RAM..memory.low_end()];
+    ranges.extend(memory.ranges().skip(1));
+    for (entry, range) in params.e820_table.iter_mut().zip(&ranges) {
+        *entry = boot_e820_entry { addr: range.start, size: range.end - range.start, r#type: E820_RAM };
+    }
+    params.e820_entries = ranges.len() as u8;
     params
 }

@@ -81,7 +81,7 @@ impl ArrivingPages {
     pub fn add(&mut self, body: &[u8], memory: &Memory) -> Result<Result<(), u64>, ftlog::PagesError> {
         for page in decode_pages(body) {
             let (gpa, _) = page?;
-            if gpa < self.next_gpa || gpa >= u64::from(memory.mib()) << 20 {
+            if gpa < self.next_gpa || !memory.has_page(gpa) {
                 return Ok(Err(gpa));
             }
             self.next_gpa = gpa + PAGE_SIZE as u64;

@@ -1,21 +1,36 @@
-//! The guest's RAM: one zero-based region of anonymous host memory. Beside it, the page of the [`Doorbell`].
+//! The guest's RAM: anonymous host memory, with a hole below 4 GiB for what is no RAM. Beside it, the page of the
+//! [`Doorbell`].
+//!
+//! ```text
+//!  0           LOW_END (3 GiB)      4 GiB
+//!  ├── RAM ────────┤    devices       ├── the rest of the RAM …
+//! ```
+//!
+//! A page is named by its guest-physical address, here and in everything that is sent or stored.
 
 mod doorbell;
 mod page;
 mod pages;
 mod populated;
 
+use std::ops::Range;
+
+use devices::Ram;
 use rustix::mm::{Advice, madvise};
-use vm_memory::{GuestAddress, GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegion};
+use vm_memory::{Address, GuestAddress, GuestMemoryBackend, GuestMemoryRegion};
 use xxhash_rust::xxh3::Xxh3;
 
 pub use doorbell::{DEADLINE_PAGE, Doorbell, ENTRY_CLOCK_PORT};
 pub use page::{PAGE_SIZE, Page, is_zero};
 
-/// RAM ends well below the [`DEADLINE_PAGE`] and the window of the virtio devices at 0xd000_0000.
-pub const MAX_MIB: u32 = 3072;
+/// Four times what VMware's fault tolerance takes, and half of what guests are told that an address can name.
+pub const MAX_MIB: u32 = 512 << 10;
 /// Page tables, command line and a small kernel must fit.
 pub const MIN_MIB: u32 = 4;
+/// RAM below 4 GiB ends here, well below the [`DEADLINE_PAGE`] and the window of the virtio devices at 0xd000_0000.
+const LOW_END: u64 = 3 << 30;
+/// Here the rest of it begins.
+const HIGH_START: u64 = 4 << 30;
 
 /// A memory size that is not to be had.
 #[derive(Debug, thiserror::Error)]
@@ -39,7 +54,7 @@ pub enum MemoryError {
 /// Guest RAM, all zeroes at first.
 #[derive(Clone)]
 pub struct Memory {
-    guest: GuestMemoryMmap,
+    guest: Ram,
     mib: u32,
 }
 
@@ -49,15 +64,20 @@ impl Memory {
         if !(MIN_MIB..=MAX_MIB).contains(&mib) {
             return Err(MemoryError::Size(mib));
         }
-        let ranges = [(GuestAddress(0), (mib as usize) << 20)];
-        let guest = GuestMemoryMmap::from_ranges(&ranges)
-            .map_err(|error| MemoryError::Map { mib, reason: error.to_string() })?;
+        let bytes = u64::from(mib) << 20;
+        let low = bytes.min(LOW_END);
+        let mut ranges = vec![(GuestAddress(0), low as usize)];
+        if bytes > low {
+            ranges.push((GuestAddress(HIGH_START), (bytes - low) as usize));
+        }
+        let guest =
+            Ram::from_ranges(&ranges).map_err(|error| MemoryError::Map { mib, reason: error.to_string() })?;
         advise(&guest);
         Ok(Self { guest, mib })
     }
 
     /// The mapping, for devices and the loader.
-    pub fn guest(&self) -> &GuestMemoryMmap {
+    pub fn guest(&self) -> &Ram {
         &self.guest
     }
 
@@ -69,6 +89,18 @@ impl Memory {
     /// Number of pages of [`PAGE_SIZE`].
     pub fn page_count(&self) -> u64 {
         (u64::from(self.mib) << 20) / PAGE_SIZE as u64
+    }
+
+    /// Where its first range ends, which begins at 0.
+    pub fn low_end(&self) -> u64 {
+        (u64::from(self.mib) << 20).min(LOW_END)
+    }
+
+    /// Its ranges in guest-physical addresses, ascending.
+    pub fn ranges(&self) -> impl Iterator<Item = Range<u64>> {
+        self.guest
+            .iter()
+            .map(|region| region.start_addr().raw_value()..region.start_addr().raw_value() + region.len())
     }
 
     /// Makes all of it zeroes again, and gives it back to the host.
@@ -83,13 +115,17 @@ impl Memory {
         }
     }
 
-    /// A digest of every byte of it.
+    /// A digest of every byte of it. The guest must not run meanwhile.
     pub fn digest(&self) -> u128 {
         let mut hash = Xxh3::new();
+        hash.update(&self.mib.to_le_bytes());
         let mut page = [0; PAGE_SIZE];
-        for number in 0..self.page_count() {
-            self.read_page(number, &mut page);
-            hash.update(&page);
+        for gpa in self.populated() {
+            self.read_page(gpa, &mut page);
+            if !is_zero(&page) {
+                hash.update(&gpa.to_le_bytes());
+                hash.update(&page);
+            }
         }
         hash.digest128()
     }
@@ -98,7 +134,7 @@ impl Memory {
 /// A guest whose RAM is in huge pages has fewer and cheaper page faults, which it cannot tell. A host that has none, or
 /// none left, gives small ones. What the guest keeps in its RAM (keys, its users' data) is nobody's who looks at a core
 /// dump of the monitor.
-fn advise(guest: &GuestMemoryMmap) {
+fn advise(guest: &Ram) {
     for (region, advice) in
         guest.iter().flat_map(|region| [(region, Advice::LinuxHugepage), (region, Advice::LinuxDontDump)])
     {
@@ -153,6 +189,28 @@ mod tests {
         let before = memory.digest();
         memory.guest().write_obj(1u8, GuestAddress(0x3f_ffff)).unwrap();
         assert_ne!(memory.digest(), before);
+    }
+
+    #[test]
+    fn what_does_not_fit_below_the_devices_is_above_them() {
+        let ranges = |mib| Memory::new(mib).unwrap().ranges().collect::<Vec<_>>();
+        assert_eq!(ranges(3072), [0..3 << 30]);
+        assert_eq!(ranges(3073), [0..3 << 30, 4 << 30..(4 << 30) + (1 << 20)]);
+        assert!(ranges(MAX_MIB).last().unwrap().end < 1 << 40);
+    }
+
+    #[test]
+    fn where_a_page_is_is_part_of_the_digest() {
+        let digest = |gpa| {
+            let memory = Memory::new(4096).unwrap();
+            memory.guest().write_obj(1u8, GuestAddress(gpa)).unwrap();
+            memory.digest()
+        };
+        let digests = [0, 1 << 20, 4 << 30, (4 << 30) + (1 << 20)].map(digest);
+        for (index, digest) in digests.iter().enumerate() {
+            assert!(!digests[..index].contains(digest), "{index}");
+        }
+        assert_ne!(Memory::new(4).unwrap().digest(), Memory::new(5).unwrap().digest());
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! RAM page by page, for digests and for seeding a secondary.
 
 use ftlog::{PAGES_PER_FRAME, encode_page};
-use vm_memory::{Bytes, GuestAddress};
+use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend};
 
 use super::{
     Memory,
@@ -17,12 +17,12 @@ impl Memory {
     pub fn encode_pages<E>(&self, sink: &mut dyn FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
         let (mut body, mut pages) = (Vec::new(), 0);
         let mut page = [0; PAGE_SIZE];
-        for number in self.populated() {
-            self.read_page(number, &mut page);
+        for gpa in self.populated() {
+            self.read_page(gpa, &mut page);
             if is_zero(&page) {
                 continue;
             }
-            encode_page(number * PAGE_SIZE as u64, &page, &mut body);
+            encode_page(gpa, &page, &mut body);
             pages += 1;
             if pages == PAGES_PER_FRAME {
                 sink(&body)?;
@@ -33,15 +33,20 @@ impl Memory {
         if pages > 0 { sink(&body) } else { Ok(()) }
     }
 
-    /// Copies page `number` out. `number` must be below [`Memory::page_count`].
-    pub fn read_page(&self, number: u64, page: &mut Page) {
-        let address = GuestAddress(number * PAGE_SIZE as u64);
-        self.guest().read_slice(page, address).expect("page numbers are below page_count");
+    /// Copies the page at `gpa` out, which must be one of RAM's.
+    pub fn read_page(&self, gpa: u64, page: &mut Page) {
+        self.guest().read_slice(page, GuestAddress(gpa)).expect("it is an address of a page of RAM");
+    }
+
+    /// Whether there is a page of RAM at `gpa`.
+    #[must_use]
+    pub fn has_page(&self, gpa: u64) -> bool {
+        gpa.is_multiple_of(PAGE_SIZE as u64) && self.guest().address_in_range(GuestAddress(gpa))
     }
 
     /// Copies a page in; false when `gpa` is not a whole page of RAM.
     #[must_use]
     pub fn write_page(&self, gpa: u64, page: &[u8]) -> bool {
-        gpa.is_multiple_of(PAGE_SIZE as u64) && self.guest().write_slice(page, GuestAddress(gpa)).is_ok()
+        self.has_page(gpa) && self.guest().write_slice(page, GuestAddress(gpa)).is_ok()
     }
 }

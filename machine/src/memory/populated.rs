@@ -1,6 +1,6 @@
 //! Which pages of RAM the host has given so far.
 
-use std::{fs::File, io, os::unix::fs::FileExt};
+use std::{fs::File, io, ops::Range, os::unix::fs::FileExt};
 
 use vm_memory::{GuestAddress, GuestMemoryBackend};
 
@@ -10,31 +10,43 @@ use super::{Memory, PAGE_SIZE};
 const ENTRY: usize = 8;
 const PRESENT: u64 = 1 << 63;
 const SWAPPED: u64 = 1 << 62;
+/// Entries read at a time: those of 32 MiB of RAM.
+const CHUNK: u64 = 8192;
 
 impl Memory {
-    /// The numbers of the pages that may hold anything but zeroes, ascending. The guest must not run meanwhile.
+    /// The addresses of the pages that may hold anything but zeroes, ascending. The guest must not run meanwhile.
     ///
     /// To read a page that nobody has touched would find zeroes, and have the host map its page of zeroes there: where
     /// it does so, the guest has small pages ever after instead of huge ones. Therefore the host is asked.
     pub fn populated(&self) -> impl Iterator<Item = u64> {
-        let entries = self.page_map().inspect_err(|error| {
+        let page_map = File::open("/proc/self/pagemap").inspect_err(|error| {
             tracing::debug!(%error, "the host does not say which pages it has given: all are looked at");
         });
-        let is_there = move |number: &u64| match &entries {
-            Ok(entries) => entries[*number as usize] & (PRESENT | SWAPPED) != 0,
-            Err(_) => true,
-        };
-        (0..self.page_count()).filter(is_there)
+        self.ranges().flat_map(chunks).flat_map(move |chunk| {
+            let entries = page_map.as_ref().ok().and_then(|file| self.entries(file, &chunk).ok());
+            let is_there = move |index: usize| {
+                entries.as_ref().is_none_or(|entries| entries[index] & (PRESENT | SWAPPED) != 0)
+            };
+            chunk
+                .step_by(PAGE_SIZE)
+                .enumerate()
+                .filter_map(move |(index, gpa)| is_there(index).then_some(gpa))
+        })
     }
 
-    fn page_map(&self) -> io::Result<Vec<u64>> {
-        let host = self.guest().get_host_address(GuestAddress(0)).expect("RAM begins at 0");
-        let first = host as u64 / PAGE_SIZE as u64;
-        let mut bytes = vec![0; self.page_count() as usize * ENTRY];
-        File::open("/proc/self/pagemap")?.read_exact_at(&mut bytes, first * ENTRY as u64)?;
+    /// What the host says of the pages in `range`, which lies within one of RAM's.
+    fn entries(&self, page_map: &File, range: &Range<u64>) -> io::Result<Vec<u64>> {
+        let host = self.guest().get_host_address(GuestAddress(range.start)).expect("it is within RAM");
+        let mut bytes = vec![0; (range.end - range.start) as usize / PAGE_SIZE * ENTRY];
+        page_map.read_exact_at(&mut bytes, (host as usize / PAGE_SIZE * ENTRY) as u64)?;
         let (entries, _) = bytes.as_chunks::<ENTRY>();
         Ok(entries.iter().map(|entry| u64::from_ne_bytes(*entry)).collect())
     }
+}
+
+fn chunks(range: Range<u64>) -> impl Iterator<Item = Range<u64>> {
+    let bytes = CHUNK * PAGE_SIZE as u64;
+    range.clone().step_by(bytes as usize).map(move |start| start..range.end.min(start + bytes))
 }
 
 #[cfg(test)]
@@ -43,17 +55,32 @@ mod tests {
 
     use super::*;
 
-    /// Pages in the largest piece that the host may give for one byte.
-    const HUGE: u64 = 512;
+    /// The largest piece that the host may give for one byte, bytes.
+    const HUGE: u64 = 2 << 20;
 
     #[test]
     fn only_what_was_touched_is_there() {
         let memory = Memory::new(16).unwrap();
         assert_eq!(memory.populated().count(), 0);
         memory.guest().write_obj(1u8, GuestAddress(9 << 20)).unwrap();
-        let written = (9 << 20) / PAGE_SIZE as u64;
         let populated: Vec<u64> = memory.populated().collect();
-        assert!(populated.contains(&written), "{populated:?}");
-        assert!(populated.iter().all(|number| number.abs_diff(written) < HUGE), "{populated:?}");
+        assert!(populated.contains(&(9 << 20)), "{populated:?}");
+        assert!(populated.iter().all(|gpa| gpa.abs_diff(9 << 20) < HUGE), "{populated:?}");
+    }
+
+    #[test]
+    fn pages_above_the_hole_are_where_the_guest_has_them() {
+        // Sparse: the host has no such memory to give.
+        let memory = Memory::new(64 << 10).unwrap();
+        let written = [0, (3 << 30) - 4096, 4 << 30, (65 << 30) - 4096];
+        for gpa in written {
+            memory.guest().write_obj(1u8, GuestAddress(gpa + 7)).unwrap();
+        }
+        let populated: Vec<u64> = memory.populated().collect();
+        assert!(populated.is_sorted());
+        assert!(written.iter().all(|gpa| populated.contains(gpa)), "{populated:x?}");
+        let far =
+            populated.iter().filter(|gpa| written.iter().all(|written| written.abs_diff(**gpa) >= HUGE));
+        assert_eq!(far.count(), 0, "{populated:x?}");
     }
 }

@@ -83,7 +83,7 @@ fn the_page_is_no_part_of_the_state() {
 }
 
 #[test]
-fn ram_ends_below_the_page() {
+fn no_ram_is_where_the_page_is() {
     if !harness::require_kvm() {
         return;
     }

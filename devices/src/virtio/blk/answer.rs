@@ -1,10 +1,11 @@
 //! Giving requests back to the driver.
 
-use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
+use vm_memory::{Bytes, GuestAddress};
 
 use super::{Disk, DiskStatus, PendingOperation, PendingRequest, QUEUE, Segment, segment};
 use crate::context::Context;
 use crate::interrupts::InterruptController;
+use crate::ram::Ram;
 use crate::virtio::violation::Violation;
 
 impl Disk {
@@ -33,7 +34,7 @@ impl Disk {
         request: &PendingRequest,
         status: DiskStatus,
         data: &[u8],
-        memory: &GuestMemoryMmap<()>,
+        memory: &Ram,
     ) -> Result<bool, Violation> {
         let PendingRequest { id: _, head, operation, segments, status: at } = request;
         let writable = if let PendingOperation::Read { .. } = operation { &segments[..] } else { &[] };
@@ -57,7 +58,7 @@ impl Disk {
         data: &[u8],
         status_at: u64,
         status: DiskStatus,
-        memory: &GuestMemoryMmap<()>,
+        memory: &Ram,
     ) -> Result<(), Violation> {
         // The buffers were checked to be in RAM when the chain was taken, so this does not come about.
         let outside_ram = || Violation::RingAccess { queue: QUEUE as u16 };

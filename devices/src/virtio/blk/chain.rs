@@ -1,9 +1,10 @@
 //! The chain of a request: header, data and status, in buffers as the driver likes (virtio 1.2, section 2.7.4).
 
-use vm_memory::{Bytes, GuestMemoryMmap};
+use vm_memory::Bytes;
 
 use super::config::QUEUE;
 use super::segment::Segment;
+use crate::ram::Ram;
 use crate::virtio::queue::Buffer;
 use crate::virtio::violation::Violation;
 
@@ -24,11 +25,7 @@ pub(super) struct Chain {
 }
 
 impl Chain {
-    pub(super) fn parse(
-        head: u16,
-        buffers: &[Buffer],
-        memory: &GuestMemoryMmap<()>,
-    ) -> Result<Chain, Violation> {
+    pub(super) fn parse(head: u16, buffers: &[Buffer], memory: &Ram) -> Result<Chain, Violation> {
         let first_writable = buffers.iter().position(|buffer| buffer.writable).unwrap_or(buffers.len());
         let (readable, writable) = buffers.split_at(first_writable);
         if writable.iter().any(|buffer| !buffer.writable) {
@@ -46,7 +43,7 @@ impl Chain {
 fn split_header(
     head: u16,
     buffers: &[Buffer],
-    memory: &GuestMemoryMmap<()>,
+    memory: &Ram,
 ) -> Result<([u8; HEADER_LEN], Vec<Segment>), Violation> {
     let queue = QUEUE as u16;
     let (mut header, mut filled, mut rest) = ([0; HEADER_LEN], 0, Vec::new());

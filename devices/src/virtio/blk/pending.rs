@@ -5,12 +5,12 @@ use virtio_bindings::bindings::virtio_blk::{
     VIRTIO_BLK_T_DISCARD, VIRTIO_BLK_T_FLUSH, VIRTIO_BLK_T_IN, VIRTIO_BLK_T_OUT, VIRTIO_BLK_T_WRITE_ZEROES,
     VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP,
 };
-use vm_memory::GuestMemoryMmap;
 
 use super::chain::Chain;
 use super::config::{DiskConfig, MAX_DISCARD_SECTORS, MAX_SEGMENTS, MAX_WRITE_ZEROES_SECTORS, SECTOR_SIZE};
 use super::request::{DiskOperation, DiskStatus, MAX_REQUEST_BYTES};
 use super::segment::{self, Segment};
+use crate::ram::Ram;
 
 /// A request that was taken from the queue and not answered.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,7 +62,7 @@ pub enum PendingOperation {
 
 impl PendingRequest {
     /// The device could have taken this request.
-    pub(super) fn is_valid(&self, config: &DiskConfig, memory: &GuestMemoryMmap<()>) -> bool {
+    pub(super) fn is_valid(&self, config: &DiskConfig, memory: &Ram) -> bool {
         let Self { id: _, head: _, operation, segments, status } = self;
         operation.is_possible(segments, config)
             && segments.iter().all(|segment| segment.is_valid(memory))
@@ -70,7 +70,7 @@ impl PendingRequest {
     }
 
     /// What to ask of the backing file; `None` when the data to be written are not all in RAM.
-    pub(super) fn operation(&self, memory: &GuestMemoryMmap<()>) -> Option<DiskOperation> {
+    pub(super) fn operation(&self, memory: &Ram) -> Option<DiskOperation> {
         Some(match self.operation {
             PendingOperation::Read { offset } => {
                 DiskOperation::Read { offset, len: segment::total_len(&self.segments) as u32 }
@@ -92,7 +92,7 @@ impl PendingOperation {
     pub(super) fn decode(
         chain: &Chain,
         config: &DiskConfig,
-        memory: &GuestMemoryMmap<()>,
+        memory: &Ram,
     ) -> Result<(Self, Vec<Segment>), DiskStatus> {
         let (operation, data, unused) = match chain.kind {
             VIRTIO_BLK_T_IN => {
@@ -112,12 +112,12 @@ impl PendingOperation {
         if possible { Ok((operation, data.to_vec())) } else { Err(DiskStatus::IoError) }
     }
 
-    fn decode_discard(chain: &Chain, memory: &GuestMemoryMmap<()>) -> Result<Self, DiskStatus> {
+    fn decode_discard(chain: &Chain, memory: &Ram) -> Result<Self, DiskStatus> {
         let Range { offset, len, flags } = Range::read(chain, memory)?;
         if flags == 0 { Ok(Self::Discard { offset, len }) } else { Err(DiskStatus::Unsupported) }
     }
 
-    fn decode_write_zeroes(chain: &Chain, memory: &GuestMemoryMmap<()>) -> Result<Self, DiskStatus> {
+    fn decode_write_zeroes(chain: &Chain, memory: &Ram) -> Result<Self, DiskStatus> {
         let Range { offset, len, flags } = Range::read(chain, memory)?;
         match flags {
             0 | VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP => {
@@ -155,7 +155,7 @@ struct Range {
 }
 
 impl Range {
-    fn read(chain: &Chain, memory: &GuestMemoryMmap<()>) -> Result<Self, DiskStatus> {
+    fn read(chain: &Chain, memory: &Ram) -> Result<Self, DiskStatus> {
         if segment::total_len(&chain.readable) != 16 {
             return Err(DiskStatus::IoError);
         }

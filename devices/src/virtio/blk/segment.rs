@@ -1,7 +1,8 @@
 //! The places in guest memory where the data of a request lies.
 
+use crate::ram::Ram;
 use serde::{Deserialize, Serialize};
-use vm_memory::{Bytes, GuestAddress, GuestMemory, GuestMemoryMmap, Permissions};
+use vm_memory::{Bytes, GuestAddress, GuestMemory, Permissions};
 
 /// A piece of guest memory that holds data of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,7 +20,7 @@ impl Segment {
     }
 
     /// Not empty, and wholly in RAM.
-    pub(super) fn is_valid(&self, memory: &GuestMemoryMmap<()>) -> bool {
+    pub(super) fn is_valid(&self, memory: &Ram) -> bool {
         let Segment { address, len } = *self;
         len != 0 && memory.check_range(GuestAddress(address), len as usize, Permissions::ReadWrite)
     }
@@ -31,7 +32,7 @@ pub(super) fn total_len(segments: &[Segment]) -> u64 {
 }
 
 /// What is in them; `None` when they are not all in RAM.
-pub(super) fn read(segments: &[Segment], memory: &GuestMemoryMmap<()>) -> Option<Vec<u8>> {
+pub(super) fn read(segments: &[Segment], memory: &Ram) -> Option<Vec<u8>> {
     let mut data = vec![0; total_len(segments) as usize];
     let mut rest = &mut data[..];
     for segment in segments {
@@ -43,7 +44,7 @@ pub(super) fn read(segments: &[Segment], memory: &GuestMemoryMmap<()>) -> Option
 }
 
 /// Writes `data` from the front of them on, as far as there is room; `None` when they are not all in RAM.
-pub(super) fn write(segments: &[Segment], data: &[u8], memory: &GuestMemoryMmap<()>) -> Option<()> {
+pub(super) fn write(segments: &[Segment], data: &[u8], memory: &Ram) -> Option<()> {
     let mut rest = data;
     for segment in segments {
         let (part, after) = rest.split_at(rest.len().min(segment.len as usize));

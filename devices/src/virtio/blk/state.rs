@@ -1,9 +1,9 @@
 //! Saved state of a disk.
 
 use serde::{Deserialize, Serialize};
-use vm_memory::GuestMemoryMmap;
 
 use super::{Disk, DiskConfig, PendingRequest, QUEUE};
+use crate::ram::Ram;
 use crate::state::StateError;
 use crate::virtio::mmio::TransportState;
 
@@ -34,11 +34,7 @@ impl Disk {
         }
     }
 
-    pub(crate) fn restore(
-        slot: u8,
-        state: &DiskState,
-        memory: &GuestMemoryMmap<()>,
-    ) -> Result<Self, StateError> {
+    pub(crate) fn restore(slot: u8, state: &DiskState, memory: &Ram) -> Result<Self, StateError> {
         let DiskState { config, transport, in_flight, next_id } = state;
         if !config.is_bounded() {
             return Err(StateError::Disk { slot, sectors: config.sectors, id_len: config.id.len() });
@@ -57,7 +53,7 @@ impl Disk {
     }
 
     /// Refuses requests that the device cannot have taken from this queue.
-    fn check_requests(&self, memory: &GuestMemoryMmap<()>) -> Result<(), StateError> {
+    fn check_requests(&self, memory: &Ram) -> Result<(), StateError> {
         let Disk { slot, config, in_flight, next_id, .. } = self;
         let (slot, next_id) = (*slot, *next_id);
         if !in_flight.is_empty() && !self.transport.serves(QUEUE) {

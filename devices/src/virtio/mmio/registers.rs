@@ -2,10 +2,10 @@
 
 use virtio_bindings::bindings::virtio_config::{VIRTIO_CONFIG_S_FEATURES_OK, VIRTIO_CONFIG_S_NEEDS_RESET};
 use virtio_bindings::bindings::virtio_mmio::*;
-use vm_memory::GuestMemoryMmap;
 
 use super::{MAGIC, Transport, VENDOR, VERSION, Written};
 use crate::interrupts::InterruptController;
+use crate::ram::Ram;
 use crate::virtio::queue::{MAX_SIZE, Queue, QueueRegisters};
 use crate::virtio::violation::Violation;
 
@@ -54,7 +54,7 @@ impl Transport {
         &mut self,
         register: u64,
         data: &[u8],
-        memory: &GuestMemoryMmap<()>,
+        memory: &Ram,
         interrupts: &mut InterruptController,
     ) -> Option<Written> {
         let register = u32::try_from(register).ok()?;
@@ -96,12 +96,7 @@ impl Transport {
         }
     }
 
-    fn write_queue_ready(
-        &mut self,
-        value: u32,
-        memory: &GuestMemoryMmap<()>,
-        interrupts: &mut InterruptController,
-    ) {
+    fn write_queue_ready(&mut self, value: u32, memory: &Ram, interrupts: &mut InterruptController) {
         let (event_idx, negotiated) = (self.event_idx(), self.status & VIRTIO_CONFIG_S_FEATURES_OK != 0);
         let Some(queue) = self.queues.get_mut(self.queue_sel as usize) else { return };
         let result = match value {

@@ -3,9 +3,9 @@
 use serde::{Deserialize, Serialize};
 use virtio_bindings::bindings::virtio_config::{VIRTIO_CONFIG_S_DRIVER_OK, VIRTIO_CONFIG_S_FEATURES_OK};
 use virtio_bindings::bindings::virtio_mmio::{VIRTIO_MMIO_INT_CONFIG, VIRTIO_MMIO_INT_VRING};
-use vm_memory::GuestMemoryMmap;
 
 use super::{DRIVER_STATUS, Transport};
+use crate::ram::Ram;
 use crate::state::StateError;
 use crate::virtio::queue::{Queue, QueueState};
 use crate::virtio::violation::Violation;
@@ -57,11 +57,7 @@ impl Transport {
     }
 
     /// Puts `state` into the transport of a device that was just made.
-    pub(in crate::virtio) fn restore(
-        self,
-        state: &TransportState,
-        memory: &GuestMemoryMmap<()>,
-    ) -> Result<Self, StateError> {
+    pub(in crate::virtio) fn restore(self, state: &TransportState, memory: &Ram) -> Result<Self, StateError> {
         let TransportState {
             device_features_sel,
             driver_features,
@@ -103,11 +99,7 @@ impl Transport {
         })
     }
 
-    fn restore_queues(
-        &mut self,
-        states: &[QueueState],
-        memory: &GuestMemoryMmap<()>,
-    ) -> Result<(), StateError> {
+    fn restore_queues(&mut self, states: &[QueueState], memory: &Ram) -> Result<(), StateError> {
         let (slot, expected) = (self.model.slot, self.queues.len());
         if states.len() != expected {
             return Err(StateError::QueueCount { slot, found: states.len(), expected });

@@ -13,7 +13,7 @@ mod state;
 use virtio_bindings::bindings::virtio_net::{VIRTIO_NET_F_MAC, VIRTIO_NET_F_MTU};
 use virtio_bindings::bindings::virtio_ring::{VIRTIO_RING_F_EVENT_IDX, VIRTIO_RING_F_INDIRECT_DESC};
 use virtio_bindings::virtio_ids::VIRTIO_ID_NET;
-use vm_memory::{Bytes, GuestMemoryMmap};
+use vm_memory::Bytes;
 
 use super::NET_SLOT;
 use super::mmio::{Model, Transport, Written};
@@ -21,6 +21,7 @@ use super::queue::{Buffer, MAX_SIZE};
 use super::violation::Violation;
 use crate::context::{Context, Output};
 use crate::interrupts::InterruptController;
+use crate::ram::Ram;
 pub use config::{MAX_MTU, MIN_MTU, NetConfig};
 use drops::Dropped;
 pub use drops::NetDrops;
@@ -127,11 +128,7 @@ impl Net {
 
     /// Puts a frame into the next receive chain. Gives whether the driver wants an interrupt, or why the frame was
     /// dropped.
-    fn deliver(
-        &mut self,
-        frame: &[u8],
-        memory: &GuestMemoryMmap<()>,
-    ) -> Result<Result<bool, Dropped>, Violation> {
+    fn deliver(&mut self, frame: &[u8], memory: &Ram) -> Result<Result<bool, Dropped>, Violation> {
         if !(MIN_FRAME_LEN..=self.config.max_frame()).contains(&frame.len()) {
             return Ok(Err(Dropped::Length));
         }
@@ -150,7 +147,7 @@ impl Net {
     }
 
     /// How many frames [`Net::receive`] has chains for now.
-    pub(crate) fn receive_room(&self, memory: &GuestMemoryMmap<()>) -> usize {
+    pub(crate) fn receive_room(&self, memory: &Ram) -> usize {
         if self.transport.active() { self.transport.queues[RECEIVE].available(memory) } else { 0 }
     }
 }
@@ -173,7 +170,7 @@ fn copy_frame_out(
     head: u16,
     buffers: &[Buffer],
     max_frame: usize,
-    memory: &GuestMemoryMmap<()>,
+    memory: &Ram,
 ) -> Result<Option<Vec<u8>>, Violation> {
     let len = checked_len(TRANSMIT, head, buffers, false)?;
     if !((HEADER_LEN + MIN_FRAME_LEN) as u64..=(HEADER_LEN + max_frame) as u64).contains(&len) {
@@ -190,12 +187,7 @@ fn copy_frame_out(
 }
 
 /// Writes header and frame over the buffers of a receive chain, which have room for them.
-fn copy_packet_in(
-    head: u16,
-    packet: &[u8],
-    buffers: &[Buffer],
-    memory: &GuestMemoryMmap<()>,
-) -> Result<(), Violation> {
+fn copy_packet_in(head: u16, packet: &[u8], buffers: &[Buffer], memory: &Ram) -> Result<(), Violation> {
     let mut rest = packet;
     for buffer in buffers {
         let (part, after) = rest.split_at(rest.len().min(buffer.len as usize));

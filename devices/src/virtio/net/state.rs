@@ -1,9 +1,9 @@
 //! Saved state of the network device.
 
 use serde::{Deserialize, Serialize};
-use vm_memory::GuestMemoryMmap;
 
 use super::{Net, NetConfig, NetDrops};
+use crate::ram::Ram;
 use crate::state::StateError;
 use crate::virtio::mmio::TransportState;
 
@@ -24,7 +24,7 @@ impl Net {
         NetState { config: *config, transport: transport.save(), drops: *drops }
     }
 
-    pub(crate) fn restore(state: &NetState, memory: &GuestMemoryMmap<()>) -> Result<Self, StateError> {
+    pub(crate) fn restore(state: &NetState, memory: &Ram) -> Result<Self, StateError> {
         let NetState { config, transport, drops } = state;
         if !config.is_bounded() {
             return Err(StateError::Mtu { mtu: config.mtu });

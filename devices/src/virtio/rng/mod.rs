@@ -7,7 +7,7 @@ mod state;
 
 use virtio_bindings::bindings::virtio_ring::{VIRTIO_RING_F_EVENT_IDX, VIRTIO_RING_F_INDIRECT_DESC};
 use virtio_bindings::virtio_ids::VIRTIO_ID_RNG;
-use vm_memory::{Bytes, GuestMemoryMmap};
+use vm_memory::Bytes;
 
 use super::RNG_SLOT;
 use super::mmio::{Model, Transport, Written};
@@ -15,6 +15,7 @@ use super::queue::{Buffer, MAX_SIZE};
 use super::violation::Violation;
 use crate::context::Context;
 use crate::interrupts::InterruptController;
+use crate::ram::Ram;
 pub use state::RngState;
 
 const REQUESTS: usize = 0;
@@ -70,7 +71,7 @@ impl Rng {
     }
 
     /// How many bytes the guest's chains have room for now.
-    pub(crate) fn wanted(&self, memory: &GuestMemoryMmap<()>) -> usize {
+    pub(crate) fn wanted(&self, memory: &Ram) -> usize {
         if !self.wanting {
             return 0;
         }
@@ -78,12 +79,7 @@ impl Rng {
     }
 
     /// Random bytes from outside. What there is no room for is dropped.
-    pub(crate) fn receive(
-        &mut self,
-        bytes: &[u8],
-        memory: &GuestMemoryMmap<()>,
-        interrupts: &mut InterruptController,
-    ) {
+    pub(crate) fn receive(&mut self, bytes: &[u8], memory: &Ram, interrupts: &mut InterruptController) {
         if self.wanting {
             let result = self.deliver(bytes, memory);
             self.transport.finish(result, interrupts);
@@ -92,7 +88,7 @@ impl Rng {
     }
 
     /// Fills chains; the result says whether the driver wants an interrupt.
-    fn deliver(&mut self, bytes: &[u8], memory: &GuestMemoryMmap<()>) -> Result<bool, Violation> {
+    fn deliver(&mut self, bytes: &[u8], memory: &Ram) -> Result<bool, Violation> {
         let queue = &mut self.transport.queues[REQUESTS];
         let mut filled = false;
         for bytes in bytes.chunks(CHAIN_BYTES) {
@@ -113,12 +109,7 @@ impl Rng {
 }
 
 /// Writes as many of `bytes` as the chain holds, and says how many.
-fn fill_chain(
-    head: u16,
-    buffers: &[Buffer],
-    bytes: &[u8],
-    memory: &GuestMemoryMmap<()>,
-) -> Result<u32, Violation> {
+fn fill_chain(head: u16, buffers: &[Buffer], bytes: &[u8], memory: &Ram) -> Result<u32, Violation> {
     let queue = REQUESTS as u16;
     if buffers.iter().any(|buffer| !buffer.writable) {
         return Err(Violation::BufferDirection { queue, head });

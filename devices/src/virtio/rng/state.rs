@@ -1,9 +1,9 @@
 //! Saved state of the source of random bytes.
 
 use serde::{Deserialize, Serialize};
-use vm_memory::GuestMemoryMmap;
 
 use super::{REQUESTS, Rng};
+use crate::ram::Ram;
 use crate::state::StateError;
 use crate::virtio::RNG_SLOT;
 use crate::virtio::mmio::TransportState;
@@ -23,7 +23,7 @@ impl Rng {
         RngState { transport: transport.save(), wanting: *wanting }
     }
 
-    pub(crate) fn restore(state: &RngState, memory: &GuestMemoryMmap<()>) -> Result<Self, StateError> {
+    pub(crate) fn restore(state: &RngState, memory: &Ram) -> Result<Self, StateError> {
         let RngState { transport, wanting } = state;
         let fresh = Rng::new();
         let transport = fresh.transport.restore(transport, memory)?;
