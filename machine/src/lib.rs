@@ -12,9 +12,11 @@ pub mod snapshot;
 
 mod machine;
 mod thread;
+mod tracker;
 
 pub use machine::{
     ArrivingPages, Counts, CreateError, EntryClock, EventCount, EventCounts, ExitCounts, Machine,
     MachineError, MachineState, PowerOn, Reached, STATE_VERSION, StateError, Tally,
 };
 pub use thread::VcpuThread;
+pub use tracker::Tracker;

@@ -7,6 +7,8 @@
 mod broken;
 #[path = "kvm/cpu.rs"]
 mod cpu;
+#[path = "kvm/dirty.rs"]
+mod dirty;
 #[path = "kvm/disk.rs"]
 mod disk;
 #[path = "kvm/drive.rs"]

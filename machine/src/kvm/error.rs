@@ -46,6 +46,9 @@ pub enum KvmError {
     /// The state was asked for between two exits of one instruction, see [`Vcpu::complete_exit`](super::Vcpu::complete_exit).
     #[error("the vCPU stands within an instruction")]
     WithinInstruction,
+    /// Two would keep account of the pages that are written, and each would take what the other has to see.
+    #[error("the pages that the guest writes are already being noted for somebody else")]
+    Tracked,
     /// An exit of a kind that has no repeatable position, or that means that the guest is broken.
     #[error("unexpected exit: {what}\n{registers}")]
     UnexpectedExit {

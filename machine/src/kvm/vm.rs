@@ -1,13 +1,15 @@
 //! The host's KVM and one virtual machine on it.
 
-use kvm_bindings::{CpuId, KVM_MEM_READONLY, kvm_userspace_memory_region};
+use std::sync::{Arc, atomic::AtomicBool};
+
+use kvm_bindings::{CpuId, KVM_MEM_LOG_DIRTY_PAGES, KVM_MEM_READONLY, kvm_userspace_memory_region};
 use kvm_ioctls::{Cap, Kvm, VmFd};
-use vm_memory::{Address, GuestMemoryBackend, GuestMemoryRegion};
+use vm_memory::{GuestAddress, GuestMemoryBackend};
 
 use super::{
     KvmError, Need, Vcpu,
     cpuid::{self, Template},
-    extras, ioctl, msr,
+    dirty_log, extras, ioctl, msr,
 };
 use crate::memory::{DEADLINE_PAGE, Doorbell, Memory, PAGE_SIZE};
 
@@ -81,7 +83,8 @@ impl Host {
             // Intel hosts want three pages of their own below 4 GiB, away from RAM and devices.
             ioctl("KVM_SET_TSS_ADDR", fd.set_tss_address(0xfffb_d000))?;
         }
-        let vm = Vm { fd, cpu, memory, doorbell };
+        dirty_log::set_up(&fd)?;
+        let vm = Vm(Arc::new(Parts { fd, cpu, memory, doorbell, tracked: AtomicBool::new(false) }));
         vm.register_memory()?;
         Ok(vm)
     }
@@ -91,6 +94,7 @@ fn needs(kvm: &Kvm) -> Vec<Need> {
     let mut needs = vec![Need::of("version 12 of the KVM interface", kvm.get_api_version() == API_VERSION)];
     needs.extend(CAPABILITIES.map(|(capability, what)| Need::of(what, kvm.check_extension(capability))));
     needs.extend(extras::needs(kvm));
+    needs.push(dirty_log::need(kvm));
     let base = supported_cpuid(kvm).and_then(|supported| cpuid::richest(&supported).map(drop));
     needs.push(Need { what: "the features of the poorest CPU baseline", met: base });
     needs
@@ -101,58 +105,95 @@ fn supported_cpuid(kvm: &Kvm) -> Result<CpuId, KvmError> {
     ioctl("KVM_GET_SUPPORTED_CPUID", supported)
 }
 
-/// One virtual machine. The guest memory lives exactly as long as KVM may touch it.
-pub struct Vm {
+/// One virtual machine. The guest memory lives exactly as long as KVM may touch it. Clones are the same machine.
+#[derive(Clone)]
+pub struct Vm(Arc<Parts>);
+
+struct Parts {
     fd: VmFd,
     cpu: &'static Template,
     memory: Memory,
     doorbell: Doorbell,
+    /// Somebody keeps account of the pages that are written.
+    tracked: AtomicBool,
 }
 
 impl Vm {
     fn register_memory(&self) -> Result<(), KvmError> {
-        let deadline_page = kvm_userspace_memory_region {
+        self.set_regions(0)?;
+        let slot = self.0.memory.guest().num_regions() as u32;
+        self.set_region(kvm_userspace_memory_region {
+            slot,
             guest_phys_addr: DEADLINE_PAGE,
             memory_size: PAGE_SIZE as u64,
-            userspace_addr: self.doorbell.host_address(),
+            userspace_addr: self.0.doorbell.host_address(),
             flags: KVM_MEM_READONLY,
-            ..Default::default()
-        };
-        let ram = self.memory.guest().iter().map(|region| {
-            let start = region.start_addr();
-            let host = self.memory.guest().get_host_address(start).expect("a region holds its start");
-            kvm_userspace_memory_region {
-                guest_phys_addr: start.raw_value(),
-                memory_size: region.len(),
-                userspace_addr: host as u64,
-                ..Default::default()
-            }
-        });
-        for (slot, region) in (0..).zip(ram.chain([deadline_page])) {
-            let region = kvm_userspace_memory_region { slot, ..region };
-            // SAFETY: the mappings belong to `self.memory` and `self.doorbell`, which `Vm` keeps until after `fd` is
-            // closed (fields drop in order), and no two regions overlap: RAM ends below the page.
-            #[allow(unsafe_code)]
-            let result = unsafe { self.fd.set_user_memory_region(region) };
-            ioctl("KVM_SET_USER_MEMORY_REGION", result)?;
+        })
+    }
+
+    /// Each range of RAM is a slot, in their order.
+    fn set_regions(&self, flags: u32) -> Result<(), KvmError> {
+        for (slot, range) in (0..).zip(self.0.memory.ranges()) {
+            let host = self.0.memory.guest().get_host_address(GuestAddress(range.start));
+            self.set_region(kvm_userspace_memory_region {
+                slot,
+                guest_phys_addr: range.start,
+                memory_size: range.end - range.start,
+                userspace_addr: host.expect("a range holds its start") as u64,
+                flags,
+            })?;
         }
         Ok(())
     }
 
+    fn set_region(&self, region: kvm_userspace_memory_region) -> Result<(), KvmError> {
+        // SAFETY: the mappings belong to the memory and the doorbell, which are kept until after `fd` is closed (fields
+        // drop in order), and no two regions overlap: the page is in the hole of RAM.
+        #[allow(unsafe_code)]
+        let result = unsafe { self.0.fd.set_user_memory_region(region) };
+        ioctl("KVM_SET_USER_MEMORY_REGION", result)
+    }
+
+    /// Has KVM note which pages the guest writes, or no longer. All count as written at first.
+    pub(crate) fn log_writes(&self, on: bool) -> Result<(), KvmError> {
+        self.set_regions(if on { KVM_MEM_LOG_DIRTY_PAGES } else { 0 })
+    }
+
+    /// Whether somebody is having that done.
+    pub(crate) fn is_tracked(&self) -> &AtomicBool {
+        &self.0.tracked
+    }
+
+    /// What KVM has noted, a bitmap for each range of RAM.
+    pub(crate) fn written_pages(&self) -> Result<Vec<Vec<u64>>, KvmError> {
+        let ranges = self.0.memory.ranges();
+        (0..)
+            .zip(ranges)
+            .map(|(slot, range)| dirty_log::read(&self.0.fd, slot, range.end - range.start))
+            .collect()
+    }
+
+    /// Pages of RAM's range number `range`, a bit for each from `gpa` on, count as not written.
+    pub(crate) fn protect_pages(&self, range: usize, gpa: u64, words: &[u64]) -> Result<(), KvmError> {
+        let bounds = self.0.memory.ranges().nth(range).expect("it is one of RAM's");
+        let pages = |bytes: u64| bytes / PAGE_SIZE as u64;
+        dirty_log::clear(&self.0.fd, range as u32, pages(gpa - bounds.start), pages(bounds.end - gpa), words)
+    }
+
     /// Makes the machine's one vCPU, with the VM's CPU table.
     pub fn create_vcpu(&self) -> Result<Vcpu, KvmError> {
-        let fd = ioctl("KVM_CREATE_VCPU", self.fd.create_vcpu(0))?;
-        extras::shut_off_hypercalls(&self.fd, &fd, &self.cpu.table())?;
+        let fd = ioctl("KVM_CREATE_VCPU", self.0.fd.create_vcpu(0))?;
+        extras::shut_off_hypercalls(&self.0.fd, &fd, &self.0.cpu.table())?;
         Ok(Vcpu::new(fd))
     }
 
     /// The deadline of the kernel-entry clock.
     pub fn doorbell(&self) -> &Doorbell {
-        &self.doorbell
+        &self.0.doorbell
     }
 
     /// The guest's RAM.
     pub fn memory(&self) -> &Memory {
-        &self.memory
+        &self.0.memory
     }
 }

@@ -33,6 +33,7 @@ use crate::{
     boot::{self, Image},
     kvm::{Exit, Host, KvmError, Template, Vcpu, Vm},
     memory::{Doorbell, Memory},
+    tracker::Tracker,
 };
 
 /// How a stretch ended: the sync point that comes next.
@@ -220,6 +221,14 @@ impl Machine {
     /// The deadline of the guest's kernel-entry clock.
     pub fn doorbell(&self) -> &Doorbell {
         self.vm.doorbell()
+    }
+
+    /// Begins to keep account of the pages that are written.
+    ///
+    /// # Errors
+    /// [`KvmError::Tracked`] while somebody does; or KVM refuses.
+    pub fn track(&self) -> Result<Tracker, KvmError> {
+        Tracker::begin(self.vm.clone())
     }
 
     /// RAM.

@@ -10,6 +10,7 @@
 
 mod doorbell;
 mod page;
+mod page_set;
 mod pages;
 mod populated;
 
@@ -17,11 +18,16 @@ use std::ops::Range;
 
 use devices::Ram;
 use rustix::mm::{Advice, madvise};
-use vm_memory::{Address, GuestAddress, GuestMemoryBackend, GuestMemoryRegion};
+use vm_memory::{
+    Address, GuestAddress, GuestMemoryBackend, GuestMemoryRegion, GuestRegionMmap, MmapRegion,
+    bitmap::AtomicBitmap,
+};
 use xxhash_rust::xxh3::Xxh3;
 
 pub use doorbell::{DEADLINE_PAGE, Doorbell, ENTRY_CLOCK_PORT};
 pub use page::{PAGE_SIZE, Page, is_zero};
+pub use page_set::PageSet;
+pub(crate) use page_set::{WORD_BYTES, pages_of};
 
 /// Four times what VMware's fault tolerance takes, and half of what guests are told that an address can name.
 pub const MAX_MIB: u32 = 512 << 10;
@@ -112,7 +118,13 @@ impl Memory {
             let given_back =
                 unsafe { madvise(region.as_ptr().cast(), region.len() as usize, Advice::LinuxDontNeed) };
             given_back.expect("private anonymous memory can be given back");
+            monitors_bitmap(region).set_addr_range(0, region.len() as usize);
         }
+    }
+
+    /// Which pages the monitor has written since it was last asked: a bitmap for each range.
+    pub(crate) fn take_written(&self) -> impl Iterator<Item = Vec<u64>> {
+        self.guest.iter().map(|region| monitors_bitmap(region).get_and_reset())
     }
 
     /// A digest of every byte of it. The guest must not run meanwhile.
@@ -129,6 +141,11 @@ impl Memory {
         }
         hash.digest128()
     }
+}
+
+fn monitors_bitmap(region: &GuestRegionMmap<AtomicBitmap>) -> &AtomicBitmap {
+    let mapping: &MmapRegion<AtomicBitmap> = region;
+    mapping.bitmap()
 }
 
 /// A guest whose RAM is in huge pages has fewer and cheaper page faults, which it cannot tell. A host that has none, or

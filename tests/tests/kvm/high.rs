@@ -14,7 +14,8 @@ const HIGH_PAGE: u64 = (4 << 30) + 0x5000;
 /// Maps the first 2 MiB above 4 GiB, writes 42 there and says something; then ends with what it finds there.
 fn guest() -> Guest {
     let mut code = vec![
-        0x48, 0xc7, 0x04, 0x25, 0x20, 0xa0, 0, 0, 0x27, 0, 1, 0, // mov qword [0xa020], 0x10027: the fifth GiB's table
+        0x48, 0xc7, 0x04, 0x25, 0x20, 0xa0, 0, 0, 0x27, 0, 1,
+        0, // mov qword [0xa020], 0x10027: the fifth GiB's table
         0x48, 0xb8, 0xe7, 0, 0, 0, 1, 0, 0, 0, // mov rax, 0x1000000e7
         0x48, 0x89, 0x04, 0x25, 0, 0, 1, 0, // mov [0x10000], rax
         0x0f, 0x20, 0xd8, 0x0f, 0x22, 0xd8, // mov rax, cr3; mov cr3, rax

@@ -1,0 +1,89 @@
+//! Which pages of RAM were written: by the guest, of which KVM keeps a log, and by the monitor, which it keeps itself.
+//!
+//! ```text
+//!  guest ─► KVM's log ──────────────┐                   ┌─ take: protect a few pages again, then read them
+//!  devices, resets ─► bits of [`Ram`](devices::Ram) ─┴─► pending ─┤
+//!                     (look)                            └─ give_back: what was taken and came to nothing
+//! ```
+//!
+//! A page is taken before it is read: what is written to it from then on is pending again. So a page may be read while
+//! the guest writes it, as long as it is read again later, with the guest out of it.
+
+use std::sync::atomic::Ordering;
+
+use crate::{
+    kvm::{KvmError, Vm},
+    memory::{PageSet, WORD_BYTES, pages_of},
+};
+
+/// Keeps account from [`Machine::track`](crate::Machine::track) on, until it is dropped.
+pub struct Tracker {
+    vm: Vm,
+    pending: PageSet,
+    /// Where to take from next.
+    next: u64,
+}
+
+impl Tracker {
+    /// Begins, with all of RAM pending.
+    pub(crate) fn begin(vm: Vm) -> Result<Self, KvmError> {
+        if vm.is_tracked().swap(true, Ordering::AcqRel) {
+            return Err(KvmError::Tracked);
+        }
+        // From here on a drop ends it.
+        let tracker = Self { pending: PageSet::all(vm.memory()), vm, next: 0 };
+        tracker.vm.log_writes(true)?;
+        Ok(tracker)
+    }
+
+    /// Learns what was written since it was last asked; how many pages are pending now.
+    ///
+    /// # Errors
+    /// KVM's; then nothing has changed.
+    pub fn look(&mut self) -> Result<u64, KvmError> {
+        let logged = self.vm.written_pages()?;
+        for (range, words) in logged.iter().enumerate() {
+            self.pending.unite(range, words);
+        }
+        for (range, words) in self.vm.memory().take_written().enumerate() {
+            self.pending.unite(range, &words);
+        }
+        Ok(self.pending.len())
+    }
+
+    /// Takes some pages out of what is pending, from at most `most` times 64 that follow each other; none when nothing is
+    /// pending. They are to be read now.
+    ///
+    /// # Errors
+    /// KVM's; then they are still pending.
+    pub fn take(&mut self, most: usize) -> Result<Vec<u64>, KvmError> {
+        let run = self.pending.run(self.next, most).or_else(|| self.pending.run(0, most));
+        let Some((range, gpa, words)) = run else { return Ok(Vec::new()) };
+        let words = words.to_vec();
+        self.vm.protect_pages(range, gpa, &words)?;
+        self.pending.remove(range, gpa, &words);
+        self.next = gpa + words.len() as u64 * WORD_BYTES;
+        let addresses = (gpa..).step_by(WORD_BYTES as usize);
+        Ok(words.iter().zip(addresses).flat_map(|(word, gpa)| pages_of(*word, gpa)).collect())
+    }
+
+    /// Pages that were taken and have come nowhere are pending again.
+    pub fn give_back(&mut self, pages: &[u64]) {
+        pages.iter().for_each(|gpa| self.pending.insert(*gpa));
+    }
+
+    /// What is pending.
+    #[must_use]
+    pub fn pending(&self) -> &PageSet {
+        &self.pending
+    }
+}
+
+impl Drop for Tracker {
+    fn drop(&mut self) {
+        if let Err(error) = self.vm.log_writes(false) {
+            tracing::warn!(%error, "KVM goes on noting which pages the guest writes, which slows it");
+        }
+        self.vm.is_tracked().store(false, Ordering::Release);
+    }
+}
