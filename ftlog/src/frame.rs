@@ -81,11 +81,13 @@ pub enum FrameKind {
     DiskBases = 22,
     /// Primary: which blocks of them to tell of: [`crate::DiskRegions`].
     DiskRegions = 23,
+    /// Primary: a round of memory is sent; body: its number, 8 bytes. Secondary, with the same body: it is received.
+    SeedRound = 24,
 }
 
 impl FrameKind {
     /// All kinds, in the order of their numbers, which start at 1.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::Begin,
         Self::Pages,
         Self::State,
@@ -109,6 +111,7 @@ impl FrameKind {
         Self::BootPages,
         Self::DiskBases,
         Self::DiskRegions,
+        Self::SeedRound,
     ];
 
     fn from_wire(value: u16) -> Option<Self> {

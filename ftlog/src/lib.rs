@@ -12,9 +12,9 @@
 //! a file:      Begin  BootPages*  Pages*  State  Steps*  End
 //!              └ initial state ───────────────┘  └ log ┘ └ digests of the state at the end; without it the file was cut off
 //!
-//! primary   →  Hello            Begin BootPages* Pages* State SeedDone            Steps* Heartbeat* … Registers | Detach | End
+//! primary   →  Hello            Begin BootPages* (Pages* SeedRound)* State SeedDone       Steps* Heartbeat* … Registers | Detach | End
 //!                               DiskRegions* DiskBlock* (each at any time before SeedDone)
-//! secondary →         Welcome   DiskBases* DiskDigests*      SeedHeld  Ack*   Heartbeat* … Diverged
+//! secondary →         Welcome   DiskBases* DiskDigests*  SeedRound*             SeedHeld  Ack*   Heartbeat* … Diverged
 //!                   | Refuse
 //!
 //! Steps body:  first position │ count │ step … step              [`step`]
@@ -57,7 +57,9 @@ pub use message::{
     Hello, MAX_DISKS, Manifest, Message, MessageError, NetShape, Purpose, Refuse, Registers, Report, Shape,
     StateDigests, VmId, Welcome,
 };
-pub use pages::{PAGE_SIZE, PAGES_PER_FRAME, Pages, PagesError, decode_pages, encode_page};
+pub use pages::{
+    ENTRIES_PER_FRAME, PAGE_SIZE, PAGES_PER_FRAME, Pages, PagesEncoder, PagesError, decode_pages,
+};
 pub use position::Position;
 pub use reader::FrameReader;
 pub use registers::{RegisterFile, describe, describe_both};

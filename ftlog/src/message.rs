@@ -39,10 +39,6 @@ pub struct Manifest {
     pub shape: Shape,
     /// Digest of the CPUID table the guest sees.
     pub cpu_table: u64,
-    /// The last sync point that is already part of the state that follows.
-    pub position: Position,
-    /// Virtual time of that state, in ns since power-on.
-    pub time_ns: u64,
     /// Unix time at power-on, in ns.
     pub wall_base_ns: u64,
 }

@@ -18,7 +18,7 @@ struct Raw {
     reserved: u32,
 }
 
-const QUERY: Raw = Raw { magic: *b"FTLG", version: 5, kind: 16, sequence: 0, body_len: 0, reserved: 0 };
+const QUERY: Raw = Raw { magic: *b"FTLG", version: 6, kind: 16, sequence: 0, body_len: 0, reserved: 0 };
 
 impl Raw {
     fn bytes(self, body: &[u8]) -> Vec<u8> {
@@ -57,7 +57,7 @@ fn kinds_keep_their_numbers() {
         let (frames, error) = common::read_all(&Raw { kind: kind as u16, ..QUERY }.bytes(b""));
         assert!(error.is_none() && frames[0].kind == kind);
     }
-    for kind in [0, 24, u16::MAX] {
+    for kind in [0, 25, u16::MAX] {
         let text = format!("frame 0 at byte 0: unknown kind {kind}");
         assert_eq!(message(&Raw { kind, ..QUERY }.bytes(b"")), text);
     }
@@ -71,8 +71,8 @@ fn bad_headers_are_named() {
         "frame 0 at byte 0: magic [7f, 45, 4c, 46], [46, 54, 4c, 47] expected"
     );
     assert_eq!(
-        bad(Raw { version: 6, ..QUERY }),
-        "frame 0 at byte 0: format version 6, this program reads version 5"
+        bad(Raw { version: 7, ..QUERY }),
+        "frame 0 at byte 0: format version 7, this program reads version 6"
     );
     assert_eq!(bad(Raw { reserved: 5, ..QUERY }), "frame 0 at byte 0: reserved field 0x5, 0 expected");
     assert_eq!(bad(Raw { sequence: 3, ..QUERY }), "frame 0 at byte 0: sequence 3, 0 expected");
@@ -86,7 +86,7 @@ fn bad_headers_are_named() {
 
 #[test]
 fn another_version_is_named_whatever_its_layout() {
-    let text = "frame 0 at byte 0: format version 1025, this program reads version 5";
+    let text = "frame 0 at byte 0: format version 1025, this program reads version 6";
     assert_eq!(message(b"FTLG\x01\x04"), text, "before there is a whole header");
     assert_eq!(message(&[&b"FTLG\x01\x04"[..], &[0xee; 200]].concat()), text, "before its checksum");
 }

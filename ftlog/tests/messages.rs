@@ -185,45 +185,75 @@ fn names_are_readable() {
     assert!(error.starts_with("Welcome: "), "{error}");
 }
 
-fn page_errors(gpas: &[u64]) -> Vec<Result<u64, PagesError>> {
-    let mut body = Vec::new();
-    for gpa in gpas {
-        body.extend_from_slice(&gpa.to_le_bytes());
-        body.extend_from_slice(&[0; PAGE_SIZE]);
-    }
-    decode_pages(&body).map(|page| page.map(|(gpa, _)| gpa)).collect()
+fn body_of(coding: u8, entries: &[u64], contents: &[u8]) -> Vec<u8> {
+    let mut body = vec![coding, 0, 0, 0];
+    body.extend((entries.len() as u32).to_le_bytes());
+    body.extend(entries.iter().flat_map(|entry| entry.to_le_bytes()));
+    body.extend_from_slice(contents);
+    body
+}
+
+fn addresses(entries: &[u64]) -> Result<Vec<u64>, PagesError> {
+    let pages = decode_pages(&body_of(0, entries, &vec![0; entries.len() * PAGE_SIZE]))?;
+    Ok(pages.iter().map(|(gpa, _)| gpa).collect())
 }
 
 #[test]
 fn pages_are_aligned_and_rise() {
-    assert_eq!(page_errors(&[]), []);
-    assert_eq!(page_errors(&[0, 0x1000, 0x9000]), [Ok(0), Ok(0x1000), Ok(0x9000)]);
-    let misaligned = PagesError::Misaligned { offset: 4104, gpa: 0x1001 };
-    assert_eq!(page_errors(&[0, 0x1001, 0x2000]), [Ok(0), Err(misaligned)], "nothing after an error");
-    let order = PagesError::Order { offset: 4104, gpa: 0x1000, previous: 0x1000 };
-    assert_eq!(page_errors(&[0x1000, 0x1000]), [Ok(0x1000), Err(order)]);
-    let order = PagesError::Order { offset: 4104, gpa: 0x1000, previous: 0x2000 };
-    assert_eq!(page_errors(&[0x2000, 0x1000]), [Ok(0x2000), Err(order)]);
+    assert_eq!(addresses(&[]), Ok(vec![]));
+    assert_eq!(addresses(&[0, 0x1000, 0x9000]), Ok(vec![0, 0x1000, 0x9000]));
+    assert_eq!(addresses(&[0, 0x1002, 0x2000]), Err(PagesError::Misaligned { index: 1, gpa: 0x1002 }));
+    let order = |gpa, previous| Err(PagesError::Order { index: 1, gpa, previous });
+    assert_eq!(addresses(&[0x1000, 0x1000]), order(0x1000, 0x1000));
+    assert_eq!(addresses(&[0x2000, 0x1000]), order(0x1000, 0x2000));
 }
 
 #[test]
-fn part_of_a_page_is_an_error() {
+fn pages_that_are_not_whole_are_an_error() {
     let body = common::pages();
-    for len in (1..body.len()).filter(|len| len % 4104 != 0) {
-        let last = decode_pages(&body[..len]).last().unwrap();
-        assert_eq!(last, Err(PagesError::Truncated { offset: len / 4104 * 4104, left: len % 4104 }));
+    for len in 0..body.len() {
+        decode_pages(&body[..len]).expect_err("part of a body");
     }
+    let mut longer = body.clone();
+    longer.push(0);
+    assert_eq!(decode_pages(&longer).unwrap_err(), PagesError::Contents { with_contents: 2 });
+    assert_eq!(decode_pages(&body_of(9, &[], &[])).unwrap_err(), PagesError::Coding(9));
+    let mut reserved = body;
+    reserved[2] = 1;
+    assert_eq!(decode_pages(&reserved).unwrap_err(), PagesError::Reserved);
 }
 
 #[test]
-fn a_frame_full_of_pages_fits() {
-    let mut body = Vec::new();
-    // What is written is little, so that nothing waits long behind it; what is read may fill a frame.
-    assert!((64 << 10..256 << 10).contains(&(PAGES_PER_FRAME * PAGE_SIZE)));
-    let fit = MAX_BODY / (8 + PAGE_SIZE);
-    for page in 0..fit as u64 {
-        encode_page(page << 12, &[3; PAGE_SIZE], &mut body);
+fn compressed_pages_are_as_many_as_are_named() {
+    let compressed = lz4_flex::block::compress(&[7; 2 * PAGE_SIZE]);
+    let of =
+        |entries: &[u64]| decode_pages(&body_of(1, entries, &compressed)).map(|pages| pages.iter().count());
+    assert_eq!(of(&[0, 0x1000]), Ok(2));
+    assert_eq!(of(&[0, 0x1000, 0x2001]), Ok(3), "one is zeroes");
+    assert_eq!(of(&[0]), Err(PagesError::Contents { with_contents: 1 }));
+    assert_eq!(of(&[0, 0x1000, 0x2000]), Err(PagesError::Contents { with_contents: 3 }));
+    assert_eq!(
+        decode_pages(&body_of(1, &[0], b"rubbish")).unwrap_err(),
+        PagesError::Contents { with_contents: 1 }
+    );
+}
+
+#[test]
+fn a_body_takes_a_bounded_number_of_pages() {
+    let page = |number: usize| (number * PAGE_SIZE) as u64;
+    let zeroes: Vec<u64> = (0..=ENTRIES_PER_FRAME).map(|number| page(number) | 1).collect();
+    assert!(decode_pages(&body_of(0, &zeroes[1..], &[])).is_ok());
+    let many = PagesError::TooMany { pages: ENTRIES_PER_FRAME + 1, with_contents: 0 };
+    assert_eq!(decode_pages(&body_of(0, &zeroes, &[])).unwrap_err(), many);
+    let pages: Vec<u64> = (0..=PAGES_PER_FRAME).map(page).collect();
+    let with_contents = pages.len();
+    let many = PagesError::TooMany { pages: with_contents, with_contents };
+    assert_eq!(addresses(&pages), Err(many));
+    // So little that nothing waits long behind it.
+    let mut encoder = PagesEncoder::default();
+    for number in 0..PAGES_PER_FRAME {
+        encoder.push(page(number), &std::array::from_fn(|index| ((index * 7919) >> 3) as u8));
     }
-    assert!(body.len() <= MAX_BODY && body.len() + 4104 > MAX_BODY);
-    assert_eq!(decode_pages(&body).filter(Result::is_ok).count(), fit);
+    assert!(encoder.is_full());
+    assert!(encoder.take().len() <= 128 << 10);
 }

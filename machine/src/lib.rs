@@ -13,10 +13,10 @@ pub mod snapshot;
 mod machine;
 mod thread;
 mod tracker;
+pub mod transfer;
 
 pub use machine::{
     ArrivingPages, Counts, CreateError, EntryClock, EventCount, EventCounts, ExitCounts, Machine,
     MachineError, MachineState, PowerOn, Reached, STATE_VERSION, StateError, Tally,
 };
-pub use thread::VcpuThread;
-pub use tracker::Tracker;
+pub use thread::{KickTimer, VcpuThread};

@@ -1,6 +1,6 @@
 //! The thread that runs a vCPU, and how others get it out of a guest that does not exit.
 
-use std::io;
+use std::{io, mem, ptr, time::Duration};
 
 use rustix::thread::{Pid, gettid};
 use signal_hook::consts::SIGUSR1;
@@ -40,5 +40,68 @@ impl VcpuThread {
         #[allow(unsafe_code)]
         let result = unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), self.id(), Self::SIGNAL) };
         result == 0
+    }
+}
+
+/// A timer of the kernel's that kicks the thread which made it. It belongs to that thread, as the signal does.
+pub struct KickTimer(libc::timer_t);
+
+impl KickTimer {
+    /// One that goes by the time that passes.
+    ///
+    /// # Errors
+    /// The host has no timer left, or refuses a handler for [`VcpuThread::SIGNAL`].
+    pub fn on_time() -> io::Result<Self> {
+        Self::new(libc::CLOCK_MONOTONIC)
+    }
+
+    /// One that goes by the CPU time of the thread.
+    ///
+    /// # Errors
+    /// As [`KickTimer::on_time`].
+    pub fn on_cpu_time() -> io::Result<Self> {
+        Self::new(libc::CLOCK_THREAD_CPUTIME_ID)
+    }
+
+    #[allow(unsafe_code)]
+    fn new(clock: libc::clockid_t) -> io::Result<Self> {
+        let thread = VcpuThread::current()?;
+        // SAFETY: zero is a valid value of each field of this plain structure.
+        let mut event: libc::sigevent = unsafe { mem::zeroed() };
+        event.sigev_notify = libc::SIGEV_THREAD_ID;
+        event.sigev_signo = VcpuThread::SIGNAL;
+        event.sigev_notify_thread_id = thread.id();
+        let mut timer = ptr::null_mut();
+        // SAFETY: both pointers are to values that outlive the call; the signal has a handler, as `current` has seen to.
+        if unsafe { libc::timer_create(clock, &mut event, &mut timer) } != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(Self(timer))
+    }
+
+    /// Kicks every so often from now on; never, if it is zero.
+    ///
+    /// # Errors
+    /// The kernel refuses, which it does not for a timer that is there.
+    #[allow(unsafe_code)]
+    pub fn set(&self, interval: Duration) -> io::Result<()> {
+        let interval = libc::timespec {
+            tv_sec: interval.as_secs().try_into().unwrap_or(i64::MAX),
+            tv_nsec: interval.subsec_nanos().into(),
+        };
+        let every = libc::itimerspec { it_interval: interval, it_value: interval };
+        // SAFETY: the timer is ours, and `every` outlives the call.
+        if unsafe { libc::timer_settime(self.0, 0, &every, ptr::null_mut()) } != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(())
+    }
+}
+
+impl Drop for KickTimer {
+    #[allow(unsafe_code)]
+    fn drop(&mut self) {
+        // SAFETY: the timer is ours and is not used after this.
+        unsafe { libc::timer_delete(self.0) };
     }
 }

@@ -1,9 +1,8 @@
 //! Which pages of RAM were written: by the guest, of which KVM keeps a log, and by the monitor, which it keeps itself.
 //!
 //! ```text
-//!  guest ─► KVM's log ──────────────┐                   ┌─ take: protect a few pages again, then read them
-//!  devices, resets ─► bits of [`Ram`](devices::Ram) ─┴─► pending ─┤
-//!                     (look)                            └─ give_back: what was taken and came to nothing
+//!  guest ─► KVM's log ───────────────────┐ look           take: protect a few pages again,
+//!  devices, resets ─► the bits of RAM ───┴──────► pending ──────► then read them
 //! ```
 //!
 //! A page is taken before it is read: what is written to it from then on is pending again. So a page may be read while
@@ -16,11 +15,11 @@ use crate::{
     memory::{PageSet, WORD_BYTES, pages_of},
 };
 
-/// Keeps account from [`Machine::track`](crate::Machine::track) on, until it is dropped.
+/// Keeps account until it is dropped.
 pub struct Tracker {
     vm: Vm,
     pending: PageSet,
-    /// Where to take from next.
+    /// Where to take from next: below it nothing is pending.
     next: u64,
 }
 
@@ -48,17 +47,17 @@ impl Tracker {
         for (range, words) in self.vm.memory().take_written().enumerate() {
             self.pending.unite(range, &words);
         }
+        self.next = 0;
         Ok(self.pending.len())
     }
 
-    /// Takes some pages out of what is pending, from at most `most` times 64 that follow each other; none when nothing is
-    /// pending. They are to be read now.
+    /// Takes some pages out of what is pending, in ascending order, from at most `most` times 64 that follow each other;
+    /// none when nothing is pending. They are to be read now.
     ///
     /// # Errors
     /// KVM's; then they are still pending.
     pub fn take(&mut self, most: usize) -> Result<Vec<u64>, KvmError> {
-        let run = self.pending.run(self.next, most).or_else(|| self.pending.run(0, most));
-        let Some((range, gpa, words)) = run else { return Ok(Vec::new()) };
+        let Some((range, gpa, words)) = self.pending.run(self.next, most) else { return Ok(Vec::new()) };
         let words = words.to_vec();
         self.vm.protect_pages(range, gpa, &words)?;
         self.pending.remove(range, gpa, &words);
@@ -67,15 +66,9 @@ impl Tracker {
         Ok(words.iter().zip(addresses).flat_map(|(word, gpa)| pages_of(*word, gpa)).collect())
     }
 
-    /// Pages that were taken and have come nowhere are pending again.
-    pub fn give_back(&mut self, pages: &[u64]) {
-        pages.iter().for_each(|gpa| self.pending.insert(*gpa));
-    }
-
-    /// What is pending.
-    #[must_use]
-    pub fn pending(&self) -> &PageSet {
-        &self.pending
+    /// Pages that were taken and not read are pending again.
+    pub fn give_back(&mut self, pages: impl Iterator<Item = u64>) {
+        pages.for_each(|gpa| self.pending.insert(gpa));
     }
 }
 

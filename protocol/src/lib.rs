@@ -40,6 +40,7 @@ mod loss;
 pub mod primary;
 pub mod sabotage;
 pub mod secondary;
+pub mod seeding;
 mod stall;
 
 pub use config::{Config, LOOK_NS, MAX_HEARTBEAT_NS, YIELD_NS};

@@ -64,6 +64,8 @@ mod pauses;
 mod refusals;
 #[path = "failover/resets.rs"]
 mod resets;
+#[path = "failover/seeding.rs"]
+mod seeding;
 #[path = "failover/silence.rs"]
 mod silence;
 #[path = "failover/stand_in.rs"]
@@ -76,7 +78,7 @@ mod year;
 use std::time::Duration;
 
 use ftvmm::{
-    control::{Role, State},
+    control::{Role, State, Status},
     demo::{client::Reply, net, pair::Member, wait},
 };
 use ftvmm_tests::stage::Stage;
@@ -105,9 +107,9 @@ fn wait_halted(member: &mut Member) -> anyhow::Result<()> {
 }
 
 /// Waits until this side runs the VM alone.
-fn wait_alone(member: &mut Member) -> anyhow::Result<()> {
+fn wait_alone(member: &mut Member) -> anyhow::Result<Status> {
     let alone = |role, state| role == Role::Primary && state == State::Unprotected;
-    member.wait_status("alone", SOON, |status| alone(status.role, status.state)).map(drop)
+    member.wait_status("alone", SOON, |status| alone(status.role, status.state))
 }
 
 /// Frames that this member's guest has emitted, where all TAP devices are in the test's own network.

@@ -21,6 +21,7 @@ use ftvmm::link::{
     connection::{Connection, ReceiveError},
     handshake::{PATIENCE, software},
 };
+use machine::MachineState;
 use rustix::event::{PollFd, Timespec, poll};
 
 /// What the real secondary offers.
@@ -111,13 +112,11 @@ impl AckPeer {
 
     fn hear(&mut self, frame: &Frame) -> anyhow::Result<()> {
         match frame.kind {
-            FrameKind::Begin => self.through = Manifest::decode(&frame.body)?.position,
-            FrameKind::Pages | FrameKind::BootPages => {
-                for page in decode_pages(&frame.body) {
-                    page?;
-                }
-            }
-            FrameKind::State | FrameKind::Heartbeat => {}
+            FrameKind::Begin => drop(Manifest::decode(&frame.body)?),
+            FrameKind::Pages | FrameKind::BootPages => drop(decode_pages(&frame.body)?),
+            FrameKind::State => self.through = MachineState::decode(&frame.body)?.position(),
+            FrameKind::SeedRound => self.send(FrameKind::SeedRound, &frame.body)?,
+            FrameKind::Heartbeat => {}
             FrameKind::SeedDone => self.send(FrameKind::SeedHeld, &self.through.0.to_le_bytes())?,
             FrameKind::Steps => return self.acknowledge(&frame.body),
             FrameKind::Detach => bail!("the primary lets go of this peer"),
@@ -177,7 +176,7 @@ impl AckPeer {
 mod tests {
     use std::thread;
 
-    use ftlog::{ExitKind, Generation, Shape, StepEncoder, StepRef, VmId};
+    use ftlog::{ExitKind, Generation, PagesEncoder, Shape, StepEncoder, StepRef, VmId};
     use ftvmm::{
         identity::VmIdentity,
         link::handshake::{ask_for_protection, hello},
@@ -185,15 +184,13 @@ mod tests {
 
     use super::*;
 
-    fn manifest(position: Position) -> Manifest {
+    fn manifest() -> Manifest {
         let identity = identity();
         Manifest {
             vm: identity.vm,
             generation: Generation(1),
             shape: identity.shape,
             cpu_table: 0,
-            position,
-            time_ns: 0,
             wall_base_ns: 0,
         }
     }
@@ -228,16 +225,15 @@ mod tests {
     #[test]
     fn each_batch_is_acknowledged_as_received_and_executed() {
         let (mut connection, peer) = connect();
-        connection.send(FrameKind::Begin, &manifest(Position(4)).encode().unwrap());
-        connection.send(FrameKind::BootPages, &[]);
-        connection.send(FrameKind::State, &[]);
+        connection.send(FrameKind::Begin, &manifest().encode().unwrap());
+        connection.send(FrameKind::BootPages, &PagesEncoder::default().take());
         connection.send(FrameKind::SeedDone, &[]);
         let held = connection.receive_within(PATIENCE).unwrap();
-        assert_eq!((held.kind, held.body), (FrameKind::SeedHeld, 4u64.to_le_bytes().to_vec()));
+        assert_eq!((held.kind, held.body), (FrameKind::SeedHeld, 0u64.to_le_bytes().to_vec()));
 
-        let bodies = [batch(Position(5), 3), batch(Position(8), 1)];
+        let bodies = [batch(Position(1), 3), batch(Position(4), 1)];
         bodies.iter().for_each(|body| connection.send(FrameKind::Steps, body));
-        let (mut through, mut bytes) = (4, 0);
+        let (mut through, mut bytes) = (0, 0);
         for (body, steps) in bodies.iter().zip([3, 1]) {
             through += steps;
             bytes += body.len() as u64;
@@ -261,7 +257,7 @@ mod tests {
     #[test]
     fn a_hole_in_the_log_is_not_acknowledged() {
         let (mut connection, peer) = connect();
-        connection.send(FrameKind::Begin, &manifest(Position(4)).encode().unwrap());
+        connection.send(FrameKind::Begin, &manifest().encode().unwrap());
         connection.send(FrameKind::Steps, &batch(Position(6), 1));
         assert!(matches!(connection.receive_within(PATIENCE), Err(ReceiveError::Closed)));
         let error = peer.join().unwrap().unwrap_err().to_string();

@@ -30,8 +30,6 @@ pub fn manifest() -> Manifest {
         generation: Generation(3),
         shape: shape(),
         cpu_table: 0x0123_4567_89ab_cdef,
-        position: Position(999),
-        time_ns: 5_000_000_000,
         wall_base_ns: 1_750_000_000_000_000_000,
     }
 }
@@ -168,10 +166,11 @@ pub fn steps_body(first: Position, steps: &[Step]) -> Vec<u8> {
 }
 
 pub fn pages() -> Vec<u8> {
-    let mut body = Vec::new();
-    encode_page(0x1000, &[0xa5; PAGE_SIZE], &mut body);
-    encode_page(0x7000, &std::array::from_fn(|index| index as u8), &mut body);
-    body
+    let mut pages = PagesEncoder::default();
+    pages.push(0x1000, &[0xa5; PAGE_SIZE]);
+    pages.push_zeroes(0x5000);
+    pages.push(0x7000, &std::array::from_fn(|index| index as u8));
+    pages.take_plain()
 }
 
 /// A file without memory, so that every byte of it can be tried.
@@ -197,6 +196,7 @@ pub fn file() -> Parts {
 pub fn primary() -> Parts {
     vec![
         (FrameKind::Hello, hello().encode().unwrap()),
+        (FrameKind::SeedRound, 2u64.to_le_bytes().to_vec()),
         (FrameKind::SeedDone, vec![]),
         (FrameKind::Heartbeat, heartbeat().encode().to_vec()),
         (FrameKind::Registers, registers().encode().unwrap()),
@@ -215,6 +215,7 @@ pub fn secondary() -> Parts {
         (FrameKind::Welcome, welcome().encode().unwrap()),
         (FrameKind::DiskBases, bases().encode()),
         (FrameKind::DiskDigests, digests().encode()),
+        (FrameKind::SeedRound, 2u64.to_le_bytes().to_vec()),
         (FrameKind::SeedHeld, vec![]),
         (FrameKind::Ack, ack().encode().to_vec()),
         (FrameKind::Report, report().encode().unwrap()),

@@ -33,7 +33,7 @@ use crate::{
     boot::{self, Image},
     kvm::{Exit, Host, KvmError, Template, Vcpu, Vm},
     memory::{Doorbell, Memory},
-    tracker::Tracker,
+    transfer::Source,
 };
 
 /// How a stretch ended: the sync point that comes next.
@@ -223,12 +223,10 @@ impl Machine {
         self.vm.doorbell()
     }
 
-    /// Begins to keep account of the pages that are written.
-    ///
-    /// # Errors
-    /// [`KvmError::Tracked`] while somebody does; or KVM refuses.
-    pub fn track(&self) -> Result<Tracker, KvmError> {
-        Tracker::begin(self.vm.clone())
+    /// What its RAM is sent from while it runs.
+    #[must_use]
+    pub fn source(&self) -> Source {
+        Source { vm: self.vm.clone(), boot_pages: self.power_on.frames().clone() }
     }
 
     /// RAM.

@@ -6,7 +6,7 @@
 
 use std::{convert::Infallible, sync::Arc};
 
-use ftlog::{PAGE_SIZE, Pages, decode_pages};
+use ftlog::{PAGE_SIZE, decode_pages};
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::{
@@ -17,7 +17,7 @@ use crate::{
 /// What is needed to begin again.
 pub struct PowerOn {
     /// The pages that hold anything, each body for one frame of the log.
-    pages: Vec<Vec<u8>>,
+    pages: Arc<Vec<Vec<u8>>>,
     /// A digest of them, frame by frame.
     pub(super) digest: u128,
     /// The vCPU.
@@ -38,20 +38,22 @@ impl PowerOn {
     /// From what came with a seed.
     pub(super) fn new(pages: Vec<Vec<u8>>, vcpu: Arc<VcpuState>) -> Self {
         let digest = digest(&pages);
-        Self { pages, digest, vcpu }
+        Self { pages: Arc::new(pages), digest, vcpu }
     }
 
     /// Its pages, as the bodies of frames.
-    pub fn frames(&self) -> impl Iterator<Item = &[u8]> {
-        self.pages.iter().map(Vec::as_slice)
+    pub fn frames(&self) -> &Arc<Vec<Vec<u8>>> {
+        &self.pages
     }
 
     /// Puts RAM and vCPU back.
     pub(super) fn restore(&self, memory: &Memory, vcpu: &mut Vcpu) -> Result<(), KvmError> {
         memory.clear();
-        for page in self.pages.iter().flat_map(|body| -> Pages<'_> { decode_pages(body) }) {
-            let (gpa, page) = page.expect("it was encoded here, or checked when it came");
-            assert!(memory.write_page(gpa, page), "a page at {gpa:#x} was in RAM at power-on");
+        for body in self.pages.iter() {
+            let pages = decode_pages(body).expect("it was encoded here, or checked when it came");
+            for (gpa, page) in pages.iter() {
+                assert!(memory.write_page(gpa, page), "a page at {gpa:#x} was in RAM at power-on");
+            }
         }
         vcpu.restore(&self.vcpu)
     }
@@ -79,8 +81,7 @@ impl ArrivingPages {
     /// # Errors
     /// It does not decode.
     pub fn add(&mut self, body: &[u8], memory: &Memory) -> Result<Result<(), u64>, ftlog::PagesError> {
-        for page in decode_pages(body) {
-            let (gpa, _) = page?;
+        for (gpa, _) in decode_pages(body)?.iter() {
             if gpa < self.next_gpa || !memory.has_page(gpa) {
                 return Ok(Err(gpa));
             }

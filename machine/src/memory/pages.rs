@@ -1,6 +1,6 @@
 //! RAM page by page, for digests and for seeding a secondary.
 
-use ftlog::{PAGES_PER_FRAME, encode_page};
+use ftlog::PagesEncoder;
 use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend};
 
 use super::{
@@ -15,22 +15,18 @@ impl Memory {
     /// # Errors
     /// Those of `sink`.
     pub fn encode_pages<E>(&self, sink: &mut dyn FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
-        let (mut body, mut pages) = (Vec::new(), 0);
+        let mut pages = PagesEncoder::default();
         let mut page = [0; PAGE_SIZE];
         for gpa in self.populated() {
             self.read_page(gpa, &mut page);
-            if is_zero(&page) {
-                continue;
+            if !is_zero(&page) {
+                pages.push(gpa, &page);
             }
-            encode_page(gpa, &page, &mut body);
-            pages += 1;
-            if pages == PAGES_PER_FRAME {
-                sink(&body)?;
-                body.clear();
-                pages = 0;
+            if pages.is_full() {
+                sink(&pages.take())?;
             }
         }
-        if pages > 0 { sink(&body) } else { Ok(()) }
+        if pages.is_empty() { Ok(()) } else { sink(&pages.take()) }
     }
 
     /// Copies the page at `gpa` out, which must be one of RAM's.

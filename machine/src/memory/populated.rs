@@ -23,10 +23,8 @@ impl Memory {
             tracing::debug!(%error, "the host does not say which pages it has given: all are looked at");
         });
         self.ranges().flat_map(chunks).flat_map(move |chunk| {
-            let entries = page_map.as_ref().ok().and_then(|file| self.entries(file, &chunk).ok());
-            let is_there = move |index: usize| {
-                entries.as_ref().is_none_or(|entries| entries[index] & (PRESENT | SWAPPED) != 0)
-            };
+            let there = page_map.as_ref().ok().and_then(|file| self.are_there(file, &chunk).ok());
+            let is_there = move |index: usize| there.as_ref().is_none_or(|there| there[index]);
             chunk
                 .step_by(PAGE_SIZE)
                 .enumerate()
@@ -34,13 +32,25 @@ impl Memory {
         })
     }
 
-    /// What the host says of the pages in `range`, which lies within one of RAM's.
-    fn entries(&self, page_map: &File, range: &Range<u64>) -> io::Result<Vec<u64>> {
+    /// Takes those out of these pages, which ascend within one range of RAM, that nobody has touched, so that they hold
+    /// zeroes, and for which that `matters_not`. The guest may run: one that it touches meanwhile may be taken out.
+    pub fn forget_untouched(&self, pages: &mut Vec<u64>, matters_not: impl Fn(u64) -> bool) {
+        let (Some(first), Some(last)) = (pages.first().copied(), pages.last().copied()) else { return };
+        let range = first..last + PAGE_SIZE as u64;
+        let there = File::open("/proc/self/pagemap").and_then(|file| self.are_there(&file, &range));
+        if let Ok(there) = there {
+            pages.retain(|gpa| there[(gpa - first) as usize / PAGE_SIZE] || !matters_not(*gpa));
+        }
+    }
+
+    /// Whether the host has given each of the pages in `range`, which lies within one of RAM's.
+    fn are_there(&self, page_map: &File, range: &Range<u64>) -> io::Result<Vec<bool>> {
         let host = self.guest().get_host_address(GuestAddress(range.start)).expect("it is within RAM");
         let mut bytes = vec![0; (range.end - range.start) as usize / PAGE_SIZE * ENTRY];
         page_map.read_exact_at(&mut bytes, (host as usize / PAGE_SIZE * ENTRY) as u64)?;
         let (entries, _) = bytes.as_chunks::<ENTRY>();
-        Ok(entries.iter().map(|entry| u64::from_ne_bytes(*entry)).collect())
+        let is_there = |entry: &[u8; ENTRY]| u64::from_ne_bytes(*entry) & (PRESENT | SWAPPED) != 0;
+        Ok(entries.iter().map(is_there).collect())
     }
 }
 

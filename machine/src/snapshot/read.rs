@@ -1,6 +1,6 @@
 //! From frames to a machine. The frames come from a file or a peer and are not trusted.
 
-use ftlog::{Frame, FrameKind, Manifest, Message, MessageError, PagesError, Position, decode_pages};
+use ftlog::{Frame, FrameKind, Manifest, Message, MessageError, PagesError, decode_pages};
 
 use crate::{
     kvm::{Host, KvmError, Template},
@@ -57,22 +57,6 @@ pub enum SeedError {
     /// The state does not decode.
     #[error(transparent)]
     State(#[from] StateError),
-    /// The state is not of the position that the manifest names.
-    #[error("the state is of position {state}, the manifest of {manifest}")]
-    Position {
-        /// In the state.
-        state: Position,
-        /// In the manifest.
-        manifest: Position,
-    },
-    /// The state is not of the time that the manifest names.
-    #[error("the state is of {state} ns, the manifest of {manifest} ns")]
-    Time {
-        /// In the state.
-        state: u64,
-        /// In the manifest.
-        manifest: u64,
-    },
     /// The state is not there yet.
     #[error("it ends before the machine's state is complete")]
     Incomplete,
@@ -81,20 +65,30 @@ pub enum SeedError {
     Create(#[from] CreateError),
 }
 
+/// In which order the pages of RAM come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// Each once, in ascending order: the machine stood when they were written.
+    Once,
+    /// Again and again, as the guest wrote them meanwhile.
+    Rounds,
+}
+
 /// A machine's state while it arrives.
 pub struct Seed {
     manifest: Manifest,
     cpu: &'static Template,
     memory: Memory,
     power_on_pages: ArrivingPages,
-    /// Pages come in ascending order, across frames too.
-    next_page_gpa: u64,
+    order: Order,
+    /// Where the pages that have come end; nowhere before the first.
+    pages_end: Option<u64>,
     state: Option<MachineState>,
 }
 
 impl Seed {
     /// Starts with the `Begin` frame.
-    pub fn begin(frame: &Frame) -> Result<Self, SeedError> {
+    pub fn begin(frame: &Frame, order: Order) -> Result<Self, SeedError> {
         if frame.kind != FrameKind::Begin {
             return Err(SeedError::NoBegin(frame.kind));
         }
@@ -110,7 +104,8 @@ impl Seed {
             cpu,
             memory,
             power_on_pages: ArrivingPages::default(),
-            next_page_gpa: 0,
+            order,
+            pages_end: None,
             state: None,
         })
     }
@@ -124,7 +119,7 @@ impl Seed {
     pub fn add(&mut self, frame: &Frame) -> Result<bool, SeedError> {
         match frame.kind {
             _ if self.state.is_some() => Err(SeedError::Unexpected { expected: "a log", found: frame.kind }),
-            FrameKind::BootPages if self.next_page_gpa == 0 => {
+            FrameKind::BootPages if self.pages_end.is_none() => {
                 let added = self.power_on_pages.add(&frame.body, &self.memory)?;
                 added.map_err(|gpa| SeedError::PageOutside { gpa, mib: self.memory.mib() })?;
                 Ok(false)
@@ -141,23 +136,16 @@ impl Seed {
     fn decode_state(&self, body: &[u8]) -> Result<MachineState, SeedError> {
         let state = MachineState::decode(body)?;
         state.has_begun_with(&self.power_on_pages)?;
-        let manifest = &self.manifest;
-        if state.position() != manifest.position {
-            return Err(SeedError::Position { state: state.position(), manifest: manifest.position });
-        }
-        if state.time_ns() != manifest.time_ns {
-            return Err(SeedError::Time { state: state.time_ns(), manifest: manifest.time_ns });
-        }
         Ok(state)
     }
 
     fn add_pages(&mut self, body: &[u8]) -> Result<(), SeedError> {
-        for page in decode_pages(body) {
-            let (gpa, page) = page?;
-            if gpa < self.next_page_gpa || !self.memory.write_page(gpa, page) {
+        for (gpa, page) in decode_pages(body)?.iter() {
+            let comes_late = self.order == Order::Once && self.pages_end.is_some_and(|end| gpa < end);
+            if comes_late || !self.memory.write_page(gpa, page) {
                 return Err(SeedError::PageOutside { gpa, mib: self.memory.mib() });
             }
-            self.next_page_gpa = gpa + page.len() as u64;
+            self.pages_end = Some(gpa + page.len() as u64);
         }
         Ok(())
     }

@@ -5,7 +5,7 @@ use ftlog::{FrameKind, Manifest, Message, MessageError};
 use crate::machine::{Machine, MachineError};
 
 /// Hands the frames of the machine's state to `sink`, in order. The machine must stand between a sync point and the
-/// next stretch, and `manifest` must be of this position.
+/// next stretch.
 ///
 /// # Errors
 /// The sink's; or the machine's state cannot be read.
@@ -14,9 +14,8 @@ pub fn write<E: From<MachineError> + From<MessageError>>(
     manifest: &Manifest,
     mut sink: impl FnMut(FrameKind, &[u8]) -> Result<(), E>,
 ) -> Result<(), E> {
-    debug_assert_eq!(manifest.position, machine.position());
     sink(FrameKind::Begin, &manifest.encode()?)?;
-    for body in machine.power_on().frames() {
+    for body in machine.power_on().frames().iter() {
         sink(FrameKind::BootPages, body)?;
     }
     machine.memory().encode_pages(&mut |body| sink(FrameKind::Pages, body))?;

@@ -38,15 +38,8 @@ impl Recording {
         let file = make_file(path, force)?;
         let mut writer = FrameWriter::new(BufWriter::with_capacity(BUFFER, file));
         let cpu_table = cpuid::digest(&shape.cpu);
-        let manifest = Manifest {
-            vm: VmId([0; 16]),
-            generation: Generation(0),
-            shape,
-            cpu_table,
-            position: machine.position(),
-            time_ns: machine.time_ns(),
-            wall_base_ns,
-        };
+        let manifest =
+            Manifest { vm: VmId([0; 16]), generation: Generation(0), shape, cpu_table, wall_base_ns };
         snapshot::write(machine, &manifest, |kind, body| {
             writer.write(kind, body)?;
             anyhow::Ok(())

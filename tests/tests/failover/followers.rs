@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ftlog::{FrameKind, Message, PAGE_SIZE, Refuse, encode_page};
+use ftlog::{FrameKind, Message, PAGE_SIZE, PagesEncoder, Refuse};
 use ftvmm::{arbiter::FileArbiter, control::State, demo::pair::Member, link::connection::ReceiveError};
 use ftvmm_tests::{
     cpu,
@@ -114,9 +114,9 @@ fn a_reason_arrives_although_the_seed_is_on_its_way() {
         let (_secondary, mut primary) = greet(stage, "builtin:exits", ROUNDS)?;
         let seed = primary.seed()?;
         primary.connection.send(seed[0].0, &seed[0].1);
-        let mut outside = Vec::new();
-        encode_page(1 << 40, &[1; PAGE_SIZE], &mut outside);
-        primary.connection.send(FrameKind::Pages, &outside);
+        let mut outside = PagesEncoder::default();
+        outside.push(1 << 40, &[1; PAGE_SIZE]);
+        primary.connection.send(FrameKind::Pages, &outside.take());
         // More than waits in a socket.
         for _ in 0..12 {
             primary.connection.send(FrameKind::Pages, &vec![7; 1 << 20]);

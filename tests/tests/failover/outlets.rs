@@ -69,7 +69,7 @@ fn outlive_as(
         .with_context(|| format!("the {survivor:?} does not go on: {}", left.process.log()))?;
     heal(left)?;
     match survivor {
-        Survivor::Primary => wait_alone(left)?,
+        Survivor::Primary => drop(wait_alone(left)?),
         Survivor::Secondary => drop(left.wait_takeover()?),
     }
     stage::judge(load)?;

@@ -67,15 +67,7 @@ impl StandIn {
         let identity = VmIdentity { vm, shape: shape.clone(), wall_base_ns: 0 };
         let hello = hello(&identity, generation, &holder.to_string(), arbiter.identity(), Purpose::Protect);
         let (connection, _) = ask_for_protection(address, &hello)?;
-        let manifest = Manifest {
-            vm,
-            generation,
-            shape,
-            cpu_table: cpu.digest(),
-            position: machine.position(),
-            time_ns: machine.time_ns(),
-            wall_base_ns: 0,
-        };
+        let manifest = Manifest { vm, generation, shape, cpu_table: cpu.digest(), wall_base_ns: 0 };
         Ok(Self { connection, machine, manifest, address: address.to_owned(), hello, said: Instant::now() })
     }
 

@@ -3,8 +3,8 @@
 use ftlog::{
     Ack, Condition, DiskBase, DiskBases, DiskBlock, DiskDigests, DiskId, DiskLine, DiskMode, DiskRegions,
     DiskShape, Diverged, End, Event, ExitKind, FrameKind, FrameWriter, Generation, Health, Heartbeat, Hello,
-    Manifest, Message, NetShape, PAGE_SIZE, Position, Purpose, REGISTER_COUNT, Refuse, Registers, Report,
-    Shape, StateDigests, StepEncoder, StepRef, VmId, Welcome, encode_page,
+    Manifest, Message, NetShape, PAGE_SIZE, PagesEncoder, Position, Purpose, REGISTER_COUNT, Refuse,
+    Registers, Report, Shape, StateDigests, StepEncoder, StepRef, VmId, Welcome,
 };
 
 /// The body of a `Steps` frame.
@@ -119,8 +119,6 @@ fn manifest() -> Manifest {
         generation: Generation(1),
         shape: shape(),
         cpu_table: 0x1234,
-        position: Position(6),
-        time_ns: 500,
         wall_base_ns: 1 << 60,
     }
 }
@@ -131,9 +129,10 @@ fn end() -> End {
 }
 
 fn pages() -> Vec<u8> {
-    let mut body = Vec::new();
+    let mut pages = PagesEncoder::default();
     for number in [0, 1, 5] {
-        encode_page(number * PAGE_SIZE as u64, &[number as u8 + 1; PAGE_SIZE], &mut body);
+        pages.push(number * PAGE_SIZE as u64, &[number as u8 + 1; PAGE_SIZE]);
     }
-    body
+    pages.push_zeroes(6 * PAGE_SIZE as u64);
+    pages.take()
 }

@@ -1,56 +1,54 @@
-//! Which pages were written: a copy of RAM that is given nothing but what the tracker takes stays equal.
+//! A copy of RAM that is given nothing but what a transfer sends stays equal to it.
 
-use ftlog::Event;
+use ftlog::{Event, decode_pages};
 use ftvmm::demo::random::Random;
 use ftvmm_tests::{elf::Guest, harness};
-use machine::{Machine, Tracker, memory::Memory};
+use machine::{Machine, memory::Memory, transfer::Transfer};
 
 use super::drive::{boot, boot_with, run, step};
 
 /// RAM elsewhere, and how it is kept equal.
 struct Copy {
-    tracker: Tracker,
+    transfer: Transfer,
     memory: Memory,
     random: Random,
-    /// Pages taken so far.
-    taken: usize,
+    /// Pages that have come.
+    pages: usize,
 }
 
 impl Copy {
     fn begin(machine: &Machine) -> Self {
-        let memory = Memory::new(machine.memory().mib()).unwrap();
-        Self { tracker: machine.track().unwrap(), memory, random: Random::new(harness::seed()), taken: 0 }
+        let (transfer, memory) =
+            (machine.source().begin().unwrap(), Memory::new(machine.memory().mib()).unwrap());
+        Self { transfer, memory, random: Random::new(harness::seed()), pages: 0 }
     }
 
-    /// Takes some of what was written, as a round does that the guest runs beside.
-    fn follow(&mut self, machine: &Machine) {
-        self.tracker.look().unwrap();
+    /// Begins a round, and comes this far with it.
+    fn follow(&mut self) {
+        self.transfer.look().unwrap();
         for _ in 0..self.random.below(4) {
-            self.take(machine, 2);
+            self.hear();
         }
     }
 
-    /// Takes all of it: the guest is out of its pages.
+    /// A round to its end, with the guest out of its memory.
     fn catch_up(&mut self, machine: &Machine) {
-        self.tracker.look().unwrap();
-        while !self.tracker.pending().is_empty() {
-            self.take(machine, 64);
-        }
+        self.transfer.look().unwrap();
+        while self.hear() {}
         assert_eq!(self.memory.digest(), machine.memory().digest(), "at {}", machine.position());
     }
 
-    fn take(&mut self, machine: &Machine, most: usize) {
-        let pages = self.tracker.take(most).unwrap();
-        if self.random.below(4) == 0 {
-            self.tracker.give_back(&pages);
-            return;
+    /// False when the round is over.
+    fn hear(&mut self) -> bool {
+        let Some(piece) = self.transfer.next_piece().unwrap() else { return false };
+        let body = piece.body.unwrap_or_default();
+        let pages = if body.is_empty() { return true } else { decode_pages(&body).unwrap() };
+        assert_eq!(pages.iter().count() as u64, piece.pages);
+        for (gpa, page) in pages.iter() {
+            assert!(self.memory.write_page(gpa, page));
+            self.pages += 1;
         }
-        self.taken += pages.len();
-        let mut page = [0; 4096];
-        for gpa in pages {
-            machine.memory().read_page(gpa, &mut page);
-            assert!(self.memory.write_page(gpa, &page));
-        }
+        true
     }
 }
 
@@ -69,11 +67,11 @@ fn check(kernel: &str, cmdline: &str, stride: usize, input: impl Fn(usize) -> Ve
         if count % stride == 0 {
             copy.catch_up(&machine);
         } else {
-            copy.follow(&machine);
+            copy.follow();
         }
     }
     copy.catch_up(&machine);
-    println!("{kernel}: {} pages", copy.taken);
+    println!("{kernel}: {} pages", copy.pages);
 }
 
 #[test]
@@ -116,10 +114,10 @@ fn there_is_one_at_a_time() -> anyhow::Result<()> {
     }
     let guest = Guest::with_fault_handler(&[]);
     let mut machine = boot_with(64, &guest.kernel(), "");
-    let first = machine.track()?;
-    assert!(machine.track().is_err());
+    let first = machine.source().begin()?;
+    assert!(machine.source().begin().is_err());
     drop(first);
-    let mut second = machine.track()?;
+    let mut second = machine.source().begin()?;
     assert_eq!(second.look()?, machine.memory().page_count());
     assert_eq!(run(&mut machine)?, 0);
     Ok(())

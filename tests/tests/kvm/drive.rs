@@ -7,7 +7,7 @@ use machine::{
     EntryClock, Machine, MachineError,
     boot::Image,
     kvm::Host,
-    snapshot::{self, Seed},
+    snapshot::{self, Order, Seed},
 };
 
 /// Enough for every guest of these tests, and quickly compared.
@@ -100,8 +100,6 @@ pub fn copy(machine: &mut Machine) -> Machine {
         generation: Generation(0),
         shape,
         cpu_table: cpu.digest(),
-        position: machine.position(),
-        time_ns: machine.time_ns(),
         wall_base_ns: WALL_BASE_NS,
     };
     let mut frames = Vec::new();
@@ -112,7 +110,7 @@ pub fn copy(machine: &mut Machine) -> Machine {
     };
     snapshot::write(machine, &manifest, sink).unwrap();
     assert_eq!(frames[0].body, manifest.encode().unwrap());
-    let mut seed = Seed::begin(&frames[0]).unwrap();
+    let mut seed = Seed::begin(&frames[0], Order::Once).unwrap();
     let last = frames.len() - 1;
     for (index, frame) in frames.iter().enumerate().skip(1) {
         assert_eq!(seed.add(frame).unwrap(), index == last);

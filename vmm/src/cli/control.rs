@@ -7,41 +7,18 @@ use clap::Args;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::control::{
-    BaseReport, ConsoleReport, DiskReport, NetReport, Request, Status, Takeover, peer_address, request,
-};
+use super::seed::{describe_seed, describe_seeding};
+use crate::control::{BaseReport, ConsoleReport, DiskReport, NetReport, Request, Status, Takeover, request};
 
 /// Which process to talk to, and how to show its answer.
 #[derive(Args)]
 pub struct Target {
     /// The control socket of the process (its --control)
     #[arg(long, value_name = "SOCKET")]
-    control: PathBuf,
+    pub(super) control: PathBuf,
     /// Print the answer as one JSON object
     #[arg(long)]
-    json: bool,
-}
-
-/// A new place for the secondary.
-#[derive(Args)]
-pub struct Destination {
-    /// Where the secondary listens
-    #[arg(long, value_name = "HOST:PORT", value_parser = peer_address)]
-    to: String,
-    #[command(flatten)]
-    target: Target,
-}
-
-impl Destination {
-    /// Asks for protection by a secondary there.
-    pub fn protect(self) -> anyhow::Result<u8> {
-        self.target.command(&Request::Protect { to: self.to })
-    }
-
-    /// Asks for the secondary to be moved there.
-    pub fn migrate(self) -> anyhow::Result<u8> {
-        self.target.command(&Request::MigrateSecondary { to: self.to })
-    }
+    pub(super) json: bool,
 }
 
 impl Target {
@@ -72,7 +49,7 @@ fn time_of_day(unix_ms: u64) -> String {
 }
 
 /// A reader that has gone away (`status | head`) is no error.
-fn show(text: &str) {
+pub fn show(text: &str) {
     let _ = std::io::stdout().write_all(text.as_bytes());
 }
 
@@ -123,6 +100,8 @@ fn describe_status(status: &Status) -> String {
         if *dropped_bytes == 0 { String::new() } else { format!(", {dropped_bytes} bytes dropped") };
     lines.push(row("console", format!("{target}{dropped}")));
     lines.extend(status.net.iter().map(describe_net));
+    lines.extend(status.seeding.iter().map(|seeding| row("seed", describe_seeding(seeding))));
+    lines.extend(status.seed.iter().map(|seed| row("last seed", describe_seed(seed))));
     lines.extend(status.last_loss.iter().map(|loss| row("last loss", loss)));
     lines.extend(
         status

@@ -9,8 +9,10 @@ mod disk;
 mod doctor;
 mod exit;
 mod pair;
+mod protect;
 mod record;
 mod run;
+mod seed;
 mod start;
 mod vm;
 
@@ -55,9 +57,10 @@ enum Command {
     Status(control::Target),
     /// Give an unprotected primary a secondary
     ///
-    /// The answer comes at once; the VM is protected as soon as `status` says so. The primary keeps trying until the
-    /// secondary answers.
-    Protect(control::Destination),
+    /// The guest runs on while its memory is sent, and stands for some milliseconds in the end. Without --wait the answer
+    /// comes at once; the VM is protected as soon as `status` says so. The primary keeps trying until the secondary
+    /// answers.
+    Protect(protect::Destination),
     /// Make the primary fail, and report how its secondary took over
     ///
     /// The primary stops as a dead host would and its process ends; the VM goes on at the secondary. Refused when
@@ -80,7 +83,7 @@ enum Command {
     /// Let go of the secondary and seed one on another host
     ///
     /// The VM runs unprotected in between.
-    MigrateSecondary(control::Destination),
+    MigrateSecondary(protect::Destination),
     Arbiter(arbiter::Arbiter),
     Console(console::Console),
     Disk(disk::Disk),

@@ -21,7 +21,7 @@ use crate::{
     identity::{self, VmIdentity},
     ingress::Inbox,
     link::{
-        Site, Wait,
+        Channel, Site, Wait,
         primary::{self, Means, Origin},
         secondary::{self, Listener, Served},
     },
@@ -51,6 +51,10 @@ pub struct FtOptions {
     /// leaves some µs earlier, and each side needs a core for nothing else; 0 sleeps at once
     #[arg(long, value_name = "US", default_value_t = 0, value_parser = clap::value_parser!(u64).range(0..=1_000_000))]
     busy_poll: u64,
+    /// The most of the way to the secondary that the guest's memory takes while the guest runs on, in Mbit/s, if the way
+    /// is needed for something else too; without it, all of it
+    #[arg(long, value_name = "MBIT", value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    seed_bandwidth: Option<u64>,
     /// Unix socket at which status and commands are answered
     #[arg(long, value_name = "SOCKET")]
     control: Option<PathBuf>,
@@ -100,6 +104,10 @@ impl FtOptions {
             outlets,
             on_trouble: self.on_trouble.into(),
             wait: Wait { busy: Duration::from_micros(self.busy_poll) },
+            channel: Channel {
+                limit: self.seed_bandwidth.map(|mbit| mbit * 1_000_000 / 8),
+                ..Channel::default()
+            },
             stop,
         })
     }

@@ -3,7 +3,7 @@
 use machine::{EventCounts, ExitCounts};
 use serde::{Deserialize, Serialize};
 
-use super::{ConsoleReport, DiskReport, NetReport};
+use super::{ConsoleReport, DiskReport, NetReport, SeedReport, SeedingReport};
 
 /// Which part a process plays.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -147,6 +147,10 @@ pub struct Status {
     pub net: Option<NetReport>,
     /// How fast the vCPU may run: full, slow, stopped.
     pub pace: String,
+    /// The seed that is under way, while the guest runs.
+    pub seeding: Option<SeedingReport>,
+    /// The last seed, on the side that sent it.
+    pub seed: Option<SeedReport>,
     /// Why the peer was last lost, or could not be had.
     pub last_loss: Option<String>,
     /// The takeover that made this process the primary.

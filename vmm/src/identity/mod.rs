@@ -5,7 +5,8 @@ mod presence;
 mod random;
 mod start;
 
-use ftlog::{Generation, Shape, VmId};
+use ftlog::{Generation, Manifest, Shape, VmId};
+use machine::kvm::cpuid;
 
 use crate::disk::stamp::{Mark, StampState};
 
@@ -26,6 +27,18 @@ pub struct VmIdentity {
 }
 
 impl VmIdentity {
+    /// What a seed of it in this generation begins with.
+    #[must_use]
+    pub fn manifest(&self, generation: Generation) -> Manifest {
+        Manifest {
+            vm: self.vm,
+            generation,
+            shape: self.shape.clone(),
+            cpu_table: cpuid::digest(&self.shape.cpu),
+            wall_base_ns: self.wall_base_ns,
+        }
+    }
+
     /// What the stamps of its disks say when they go this far.
     #[must_use]
     pub fn mark(&self, generation: Generation, state: StampState) -> Mark {

@@ -11,6 +11,7 @@
 //! it, and so does the primary's vCPU thread, which takes what it has recorded to the core itself when nobody else is there.
 
 mod budget;
+mod channel;
 pub mod connection;
 pub mod handshake;
 pub mod mailbox;
@@ -20,5 +21,6 @@ pub mod secondary;
 mod site;
 mod wait;
 
+pub use channel::Channel;
 pub use site::Site;
 pub use wait::Wait;

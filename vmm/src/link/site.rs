@@ -7,7 +7,7 @@ use ftlog::{Generation, Hello, Purpose};
 use protocol::{Config, arbiter::ClaimOutcome, primary::controller::OnTrouble};
 use replay::StopSwitch;
 
-use super::{handshake::hello, wait::Wait};
+use super::{channel::Channel, handshake::hello, wait::Wait};
 use crate::{
     arbiter::{Claim, Ended as EndedRecord, FileArbiter, Holder},
     control::Board,
@@ -38,6 +38,8 @@ pub struct Site {
     pub on_trouble: OnTrouble,
     /// How the link threads wait.
     pub wait: Wait,
+    /// How a seed is sent.
+    pub channel: Channel,
     /// The way to end the VM.
     pub stop: StopSwitch,
 }

@@ -37,6 +37,7 @@ pub fn is_bulk(kind: FrameKind) -> bool {
             | FrameKind::DiskBlock
             | FrameKind::DiskRegions
             | FrameKind::DiskDigests
+            | FrameKind::SeedRound
     )
 }
 

@@ -58,6 +58,10 @@ impl Follower {
             FrameKind::DiskRegions | FrameKind::DiskBlock if self.has_copies => {
                 actions.push(Action::Copy(frame));
             }
+            // Whatever came before it is received: the answer shows how long that took.
+            FrameKind::SeedRound if frame.body.len() == size_of::<u64>() => {
+                actions.push(Action::Send { kind: FrameKind::SeedRound, body: frame.body });
+            }
             FrameKind::SeedDone if self.has_copies => {
                 self.stage = Stage::Copying;
                 actions.push(Action::FinishCopies);

@@ -122,6 +122,23 @@ fn the_machine_is_made_when_all_blocks_are_safe() {
 }
 
 #[test]
+fn a_round_of_memory_is_answered_when_it_is_received() {
+    let mut bench = Bench::receiving(false);
+    let number = 7u64.to_le_bytes();
+    match &bench.frame(FrameKind::SeedRound, &number)[..] {
+        [Action::Send { kind: FrameKind::SeedRound, body }] => assert_eq!(*body, number),
+        other => panic!("{other:?}"),
+    }
+    let damage = DiscardReason::SeedIncomplete(LossReason::Damaged);
+    assert_eq!(*discarded(&bench.frame(FrameKind::SeedRound, &number[1..])), damage);
+    assert_eq!(
+        *discarded(&Bench::loading().frame(FrameKind::SeedRound, &number)),
+        damage,
+        "there is no round more"
+    );
+}
+
+#[test]
 fn what_has_no_place_is_damage() {
     let damage = DiscardReason::SeedIncomplete(LossReason::Damaged);
     for kind in [FrameKind::DiskBlock, FrameKind::Ack, FrameKind::Hello] {

@@ -14,7 +14,7 @@ use protocol::primary::{
 };
 use replay::trace::{self, Stage};
 
-use super::{hands::Hands, messages::Stretch, resync::Resync};
+use super::{hands::Hands, messages::Stretch, seeding::Seeding};
 use crate::host::clock::boot_ns;
 
 /// The two.
@@ -93,7 +93,7 @@ impl Desk {
         self.flush();
     }
 
-    /// True while some of a seed waits for the connection: the vCPU thread, which is paused, is not heard. Log is always
+    /// True while some of a seed waits for the connection: neither its thread nor the vCPU thread is heard. Log is always
     /// heard: the peer's window bounds it.
     pub fn is_choked(&self) -> bool {
         let wire = self.hands.wire.as_ref().filter(|wire| !wire.streaming);
@@ -102,7 +102,7 @@ impl Desk {
 
     /// More digests wait than are to be kept: the secondary is not heard, and that is not its fault.
     pub fn is_comparing_slowly(&self) -> bool {
-        self.hands.resync.as_ref().is_some_and(Resync::is_full)
+        self.hands.seeding.as_ref().is_some_and(Seeding::is_full)
     }
 
     /// Tells people how things are. `tally` are the machine's counts.

@@ -4,6 +4,7 @@ use devices::{DiskRequest, Output};
 use hdrhistogram::Histogram;
 use protocol::primary::{Phase, controller::Controller};
 
+use super::progress::SeedProgress;
 use crate::{
     control::{CommitDelay, State},
     host::clock::boot_ns,
@@ -20,6 +21,8 @@ const SILENT: &str = "guest";
 /// Counted since the secondary was seeded.
 pub struct Figures {
     pub log_bytes: u64,
+    /// The seed that is under way.
+    pub seed: Option<SeedProgress>,
     commit_delay: Histogram<u64>,
     lags: Histogram<u64>,
     rate: Rate,
@@ -31,6 +34,7 @@ impl Figures {
     pub fn new() -> Self {
         Self {
             log_bytes: 0,
+            seed: None,
             // Up to ten seconds, to three digits, ns.
             commit_delay: Histogram::new_with_max(10_000_000_000, 3).expect("constant bounds are valid"),
             // Up to an hour, to one digit, µs.
@@ -94,6 +98,7 @@ impl Figures {
             status.disks = site.outlets.disks.report();
             status.held_outputs = controller.held_outputs();
             status.pace = controller.pace().to_string();
+            status.seeding = self.seed.as_ref().and_then(SeedProgress::report);
         });
     }
 

@@ -7,6 +7,7 @@ use std::{
 
 use devices::{DiskRequest, Output};
 use ftlog::{Condition, FrameKind, Generation, Heartbeat, Message as _, Position, Refuse, Welcome};
+use machine::transfer::Source;
 use protocol::primary::{
     Link,
     controller::{Attempt, Effect, Event, Fence, Halt, Message, Notice},
@@ -18,7 +19,8 @@ use super::{
     errands::Errands,
     figures::Figures,
     orders::{Halted, Orders},
-    resync::Resync,
+    progress::SeedProgress,
+    seeding::Seeding,
     wire::{RegisterRing, Wire},
 };
 use crate::{
@@ -41,8 +43,10 @@ pub struct Hands {
     pub figures: Figures,
     pub registers: RegisterRing,
     pub wire: Option<Wire>,
-    /// While the secondary's disks are made equal to ours.
-    pub resync: Option<Resync>,
+    /// What comes before the stop of a seed.
+    pub seeding: Option<Seeding>,
+    /// What the VM's RAM is sent from.
+    pub source: Source,
     /// Connections that the controller has not decided on.
     pub reached: BTreeMap<Attempt, (Connection, Welcome)>,
     /// Log that is not sent.
@@ -121,13 +125,29 @@ impl Hands {
         self.site.board.notice(format!("running as the primary, generation {generation}"));
     }
 
-    /// Compares and copies the disks, and pauses the VM for its seed when next to nothing is left to be copied.
+    /// Compares the disks, if there are any to be compared, then sends memory.
     fn start_seed(&mut self, link: Link, generation: Generation) {
-        match Resync::start(link, generation, &self.site.outlets.disks) {
-            Ok(Some(resync)) => self.resync = Some(resync),
-            Ok(None) => self.orders.seed(link, generation),
+        match Seeding::of_disks(link, generation, &self.site.outlets.disks) {
+            Ok(Some(seeding)) => self.seeding = Some(seeding),
+            Ok(None) => self.send_memory(link, generation),
             Err(error) => {
                 let reason = format!("the disks cannot be compared: {error}");
+                self.news.push_back(Event::SeedFailed { link, reason });
+            }
+        }
+    }
+
+    /// Sends memory while the guest runs, and stops it for the rest when that is little.
+    pub fn send_memory(&mut self, link: Link, generation: Generation) {
+        let manifest = self.errands.identity.manifest(generation);
+        let (disks, source) = (&self.site.outlets.disks, self.source.clone());
+        match Seeding::of_memory(link, disks, source, manifest, self.site.channel) {
+            Ok(seeding) => {
+                self.seeding = Some(seeding);
+                self.figures.seed = Some(SeedProgress::begin());
+            }
+            Err(error) => {
+                let reason = format!("the memory cannot be sent: {error}");
                 self.news.push_back(Event::SeedFailed { link, reason });
             }
         }
@@ -178,8 +198,9 @@ impl Hands {
             wire.connection.part();
         }
         self.protected = false;
-        self.resync = None;
+        self.seeding = None;
         self.log.clear();
+        self.figures.seed = None;
         self.orders.end_seed();
         self.site.outlets.disks.end_bases();
         self.site.board.well(SECONDARY);
@@ -263,7 +284,11 @@ impl Hands {
             Notice::Protected => {
                 self.protected = true;
                 self.site.put_aside();
-                board.update(|status| status.last_loss = None);
+                let seed = self.figures.seed.take().and_then(SeedProgress::held);
+                board.update(|status| {
+                    status.last_loss = None;
+                    status.seed = seed;
+                });
                 board.notice("protected: the secondary holds the VM's state and follows");
             }
             Notice::LetGo => board.notice("the secondary was let go"),

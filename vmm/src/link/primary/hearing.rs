@@ -6,13 +6,13 @@ use protocol::{
     primary::{Link, PeerEvent, controller::Event},
 };
 
-use super::{desk::Desk, hands::Hands, resync::Resync, wire};
+use super::{desk::Desk, hands::Hands, seeding::Seeding, wire};
 
 /// Hears all that is there.
 pub fn hear_peer(desk: &mut Desk) {
     while let Some(wire) = &mut desk.hands.wire {
         let link = wire.link;
-        if desk.hands.resync.as_ref().is_some_and(Resync::is_full) {
+        if desk.hands.seeding.as_ref().is_some_and(Seeding::is_full) {
             return desk.tell_peer(link, PeerEvent::Heard);
         }
         match wire.connection.receive() {
@@ -36,9 +36,9 @@ fn hear(desk: &mut Desk, link: Link, frame: &Frame) {
             }
         }
         FrameKind::Refuse => desk.tell(Event::PeerRefuses { link, reason: wire::refusal(frame) }),
-        FrameKind::DiskBases | FrameKind::DiskDigests => {
-            let resync = desk.hands.resync.as_ref();
-            let heard = resync.map_or(Err(LossReason::Damaged), |resync| resync.hear(frame));
+        FrameKind::DiskBases | FrameKind::DiskDigests | FrameKind::SeedRound => {
+            let seeding = desk.hands.seeding.as_ref();
+            let heard = seeding.map_or(Err(LossReason::Damaged), |seeding| seeding.hear(frame));
             desk.tell_peer(link, heard.map_or_else(PeerEvent::Lost, |()| PeerEvent::Heard));
         }
         _ => desk.tell_peer(link, wire::understand(frame).unwrap_or_else(PeerEvent::Lost)),

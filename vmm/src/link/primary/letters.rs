@@ -75,7 +75,10 @@ fn take(desk: &mut Desk, letter: FromVcpu, budget: &Budget) {
             desk.send(link, kind, &body);
         }
         FromVcpu::SeedFailed(link, reason) => desk.tell(Event::SeedFailed { link, reason }),
-        FromVcpu::SeedSent(link) => desk.tell_peer(link, PeerEvent::SeedSent),
+        FromVcpu::SeedSent(link, stop) => {
+            desk.hands.figures.seed.iter_mut().for_each(|seed| seed.stopped(stop.clone()));
+            desk.tell_peer(link, PeerEvent::SeedSent);
+        }
         FromVcpu::Ended => desk.tell(Event::VcpuEnded),
     }
 }

@@ -11,20 +11,23 @@ use protocol::{
 };
 use replay::Batch;
 
-use crate::{control::Pending, link::connection::Connection};
+use crate::{
+    control::{Pending, StopReport},
+    link::connection::Connection,
+};
 
 /// What the vCPU thread says.
 pub enum FromVcpu {
     /// It recorded something, or the guest said something.
     Recorded(Stretch),
-    /// It is paused for this seed; its position.
+    /// It stands for the rest of this seed; its position.
     SeedStarted(Link, Position),
     /// A frame of the seed. It is not heard while the connection takes nothing more.
     SeedFrame(Link, FrameKind, Vec<u8>),
     /// The seed came to nothing, for this reason.
     SeedFailed(Link, String),
-    /// All of the seed is sent but its last frame.
-    SeedSent(Link),
+    /// All of the seed is sent but its last frame, and the guest runs on.
+    SeedSent(Link, StopReport),
     /// It has ended.
     Ended,
 }

@@ -2,6 +2,7 @@
 //! [`controller`] asks.
 
 mod answers;
+mod brake;
 mod desk;
 mod errands;
 mod figures;
@@ -12,8 +13,9 @@ mod means;
 mod messages;
 mod orders;
 mod outbox;
-mod resync;
+mod progress;
 mod seeding;
+mod stop;
 mod thread;
 mod vcpu;
 mod wire;
@@ -198,7 +200,8 @@ fn desk(
         figures: Figures::new(),
         registers: RegisterRing::new(),
         wire: None,
-        resync: None,
+        seeding: None,
+        source: machine.source(),
         reached: BTreeMap::new(),
         log: VecDeque::new(),
         queued: None,

@@ -5,15 +5,18 @@ use std::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use ftlog::{Generation, Health};
-use machine::VcpuThread;
-use protocol::primary::{Link, Pace};
+use machine::{VcpuThread, transfer::Transfer};
+use protocol::{
+    primary::{Link, Pace},
+    seeding::Degree,
+};
 use replay::StopSwitch;
 
-use crate::ingress::Inbox;
+use crate::{host::clock::boot_ns, ingress::Inbox};
 
 /// How often a stopped vCPU thread looks at the stop switch.
 const GLANCE: Duration = Duration::from_millis(50);
@@ -41,19 +44,32 @@ pub enum Order {
     Run,
     /// Run, after a short pause.
     RunSlowly,
-    /// Save the machine's state for this peer, then ask again.
-    Seed(Link, Generation),
+    /// Send what is left of this seed, then ask again.
+    Seed(Stop),
     /// Hand over what is recorded, then wait with [`Orders::wait`].
     Wait,
     /// Never run again.
     Halt(Halted),
 }
 
+/// What is left of a seed for the stop.
+pub struct Stop {
+    /// With whom.
+    pub link: Link,
+    /// Of the seed.
+    pub generation: Generation,
+    /// The memory.
+    pub transfer: Box<Transfer>,
+    /// When it was asked for, ns of the host's clock.
+    pub asked_ns: u64,
+}
+
 struct State {
     pace: Pace,
-    seed: Option<(Link, Generation)>,
-    /// The state that was saved is on its way.
-    paused: bool,
+    seed: Option<Stop>,
+    /// The vCPU thread has it, and nobody has said yet what has come of it.
+    stopping: bool,
+    slowed: Degree,
     halted: Option<Halted>,
 }
 
@@ -71,7 +87,8 @@ pub struct Orders {
 impl Orders {
     /// Orders not to run yet.
     pub fn new(inbox: Arc<Inbox>, stop: StopSwitch, vcpu: VcpuThread) -> Self {
-        let state = State { pace: Pace::Stopped, seed: None, paused: false, halted: None };
+        let (pace, slowed) = (Pace::Stopped, Degree::default());
+        let state = State { pace, seed: None, stopping: false, slowed, halted: None };
         Self {
             state: Mutex::new(state),
             changed: Condvar::new(),
@@ -93,13 +110,12 @@ impl Orders {
         if let Some(halted) = &state.halted {
             return Order::Halt(halted.clone());
         }
-        if let Some((link, generation)) = state.seed.take() {
-            state.paused = true;
-            return Order::Seed(link, generation);
+        if let Some(seed) = state.seed.take() {
+            state.stopping = true;
+            return Order::Seed(seed);
         }
         match state.pace {
             _ if self.stop.is_thrown() => Order::Run,
-            _ if state.paused => Order::Wait,
             Pace::Full => Order::Run,
             Pace::Slow => Order::RunSlowly,
             Pace::Stopped => Order::Wait,
@@ -110,8 +126,7 @@ impl Orders {
     pub fn wait(&self) {
         let state = self.lock();
         let changed = |state: &State| state.halted.is_some() || state.seed.is_some();
-        let may_run = !state.paused && state.pace != Pace::Stopped;
-        if !changed(&state) && !may_run && !self.stop.is_thrown() {
+        if !changed(&state) && state.pace == Pace::Stopped && !self.stop.is_thrown() {
             drop(self.changed.wait_timeout(state, GLANCE));
         }
     }
@@ -121,27 +136,61 @@ impl Orders {
         self.change(|state| state.pace = pace);
     }
 
-    /// Pause at the next sync point and save the state, as that of `generation`.
-    pub fn seed(&self, link: Link, generation: Generation) {
-        self.change(|state| state.seed = Some((link, generation)));
+    /// Stop at the next sync point for the rest of a seed, as that of `generation`.
+    pub fn seed(&self, link: Link, generation: Generation, transfer: Box<Transfer>) {
+        let seed = Stop { link, generation, transfer, asked_ns: boot_ns() };
+        self.change(|state| state.seed = Some(seed));
         self.inbox.nudge();
     }
 
     /// The state cannot be saved at this sync point: ask again at the next, unless the seed is off by then.
-    pub fn seed_later(&self, link: Link, generation: Generation) {
+    pub fn seed_later(&self, seed: Stop) {
         self.change(|state| {
-            if std::mem::take(&mut state.paused) {
-                state.seed.get_or_insert((link, generation));
+            if std::mem::take(&mut state.stopping) {
+                state.seed.get_or_insert(seed);
             }
         });
     }
 
-    /// The seed is sent, or came to nothing: run on.
+    /// The seed is sent, or came to nothing: run on, as fast as before.
     pub fn end_seed(&self) {
         self.change(|state| {
             state.seed = None;
-            state.paused = false;
+            state.stopping = false;
+            state.slowed = Degree::default();
         });
+    }
+
+    /// Run more slowly.
+    pub fn slow(&self, degree: Degree) {
+        self.change(|state| state.slowed = degree);
+        self.vcpu.kick();
+    }
+
+    /// How much slower: not while a stop is asked for, to which the guest has to come.
+    pub fn slowed(&self) -> Degree {
+        if !self.is_special() {
+            return Degree::default();
+        }
+        let state = self.lock();
+        if state.seed.is_some() { Degree::default() } else { state.slowed }
+    }
+
+    /// Stands for so long, or until there is something to do.
+    pub fn stand(&self, stands: Duration) {
+        let until = Instant::now() + stands;
+        let mut state = self.lock();
+        let wanted = |state: &State| {
+            state.slowed > Degree::default() && state.seed.is_none() && state.halted.is_none()
+        };
+        while wanted(&state) && !self.stop.is_thrown() {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return;
+            }
+            let waited = self.changed.wait_timeout(state, left.min(GLANCE));
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
     }
 
     /// Never run again.
@@ -157,10 +206,10 @@ impl Orders {
         if self.is_special() { self.lock().halted.clone() } else { None }
     }
 
-    /// A guest that comes to no sync point does not see that it may not run any more: it is interrupted where it is. A kick
-    /// may come too early to be heard, so this is to be repeated.
-    pub fn kick_out_if_halted(&self) {
-        if self.halted().is_some() {
+    /// A guest that comes to no sync point does not see that it may not run any more, or not as fast: it is interrupted
+    /// where it is. A kick may come too early to be heard, so this is to be repeated.
+    pub fn kick_out_if_needed(&self) {
+        if self.halted().is_some() || self.slowed() > Degree::default() {
             self.vcpu.kick();
         }
     }
@@ -168,8 +217,10 @@ impl Orders {
     fn change(&self, change: impl FnOnce(&mut State)) {
         let mut state = self.lock();
         change(&mut state);
-        let plain =
-            state.pace == Pace::Full && state.seed.is_none() && !state.paused && state.halted.is_none();
+        let plain = state.pace == Pace::Full
+            && state.seed.is_none()
+            && state.slowed == Degree::default()
+            && state.halted.is_none();
         self.special.store(!plain, Ordering::Release);
         self.changed.notify_all();
     }
@@ -197,14 +248,18 @@ mod tests {
     }
 
     #[test]
-    fn a_seed_pauses_the_vm_until_it_is_over() {
+    fn a_vm_that_is_slowed_is_so_until_the_seed_is_over() {
         let orders = orders();
         orders.set_pace(Pace::Full);
-        orders.seed(Link(3), Generation(2));
-        assert!(matches!(orders.next(), Order::Seed(Link(3), Generation(2))));
-        assert!(matches!(orders.next(), Order::Wait), "paused though the pace is full");
-        orders.end_seed();
+        orders.slow(Degree::default().stronger());
+        assert!(orders.is_special());
         assert!(matches!(orders.next(), Order::Run));
+        orders.stand(Duration::from_millis(1));
+        orders.end_seed();
+        assert_eq!(orders.slowed(), Degree::default());
+        assert!(!orders.is_special());
+        // It has nothing to stand for.
+        orders.stand(Duration::from_secs(3600));
     }
 
     #[test]
@@ -213,7 +268,6 @@ mod tests {
         orders.halt(Halted::OnRequest);
         orders.halt(Halted::LinkEnded);
         orders.set_pace(Pace::Full);
-        orders.seed(Link(1), Generation(1));
         assert!(matches!(orders.next(), Order::Halt(Halted::OnRequest)));
     }
 }

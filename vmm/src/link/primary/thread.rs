@@ -11,7 +11,7 @@ use super::{
     desk::{Desk, SharedDesk},
     hearing, letters,
     messages::{FromVcpu, Message},
-    seeding,
+    seeding::reading,
 };
 use crate::{
     host::{
@@ -50,7 +50,7 @@ pub struct LinkThread {
 struct Awaited {
     vcpu: bool,
     connection: Option<(Arc<TcpStream>, PollFlags)>,
-    comparison: Option<Arc<Bell>>,
+    seeding: Option<Arc<Bell>>,
 }
 
 /// What has.
@@ -59,7 +59,7 @@ struct Ready {
     letters: bool,
     vcpu: bool,
     connection: bool,
-    comparison: bool,
+    seeding: bool,
 }
 
 impl Awaited {
@@ -74,7 +74,7 @@ impl Awaited {
         Self {
             vcpu: !desk.is_choked(),
             connection: connection.filter(|(_, interest)| !interest.is_empty()),
-            comparison: seeding::comparison_to_hear(desk).map(|resync| resync.letters.bell().clone()),
+            seeding: reading::to_hear(desk).map(|seeding| seeding.letters.bell().clone()),
         }
     }
 }
@@ -115,8 +115,8 @@ impl LinkThread {
         if ready.vcpu {
             letters::read_from_vcpu(desk, &self.ears.vcpu_letters, &self.ears.budget);
         }
-        if ready.comparison {
-            seeding::read_comparison(desk);
+        if ready.seeding {
+            reading::read_some(desk);
         }
         let glance = self.glance(desk);
         desk.tell(Event::Tick(glance));
@@ -135,7 +135,7 @@ impl LinkThread {
             .then(|| watch(PollFd::from_borrowed_fd(self.ears.vcpu_letters.descriptor(), PollFlags::IN)));
         let connection = awaited.connection.as_ref();
         let connection = connection.map(|(socket, interest)| watch(PollFd::new(socket, *interest)));
-        let comparison = awaited.comparison.as_ref().map(|bell| watch(PollFd::new(bell, PollFlags::IN)));
+        let seeding = awaited.seeding.as_ref().map(|bell| watch(PollFd::new(bell, PollFlags::IN)));
         let known = self.wait.poll(&mut watched, patience);
         // Nothing that is served blocks, so when in doubt all of it is.
         let is_ready = |index: usize| !known || !watched[index].revents().is_empty();
@@ -143,7 +143,7 @@ impl LinkThread {
             letters: is_ready(0),
             vcpu: vcpu.is_some_and(is_ready),
             connection: connection.is_some_and(is_ready),
-            comparison: comparison.is_some_and(is_ready),
+            seeding: seeding.is_some_and(is_ready),
         }
     }
 
@@ -153,7 +153,7 @@ impl LinkThread {
         let now_ns = boot_ns();
         if now_ns - self.beat_ns >= hands.site.config.heartbeat_ns() / 4 {
             (self.beat, self.beat_ns) = (self.ears.pulse.beat(), now_ns);
-            hands.orders.kick_out_if_halted();
+            hands.orders.kick_out_if_needed();
         }
         let outlets = &hands.site.outlets;
         Glance {

@@ -4,8 +4,8 @@ use std::{sync::Arc, thread, time::Duration};
 
 use devices::Output;
 use ftlog::RegisterFile;
-use ftlog::{FrameKind, Generation, Manifest, Position, StepRef};
-use machine::{Machine, kvm::cpuid, snapshot};
+use ftlog::{FrameKind, Position, StepRef};
+use machine::{Machine, transfer::Transfer};
 use protocol::{MAX_HEARTBEAT_NS, primary::Link};
 use replay::{
     Recorder, Witness,
@@ -13,10 +13,12 @@ use replay::{
 };
 
 use super::{
+    brake::Brake,
     messages::{FromVcpu, Stretch},
-    orders::{Halted, Order, Orders},
+    orders::{Halted, Order, Orders, Stop},
     outbox::Outbox,
-    resync::send_changes,
+    seeding::send_changes,
+    stop::StopParts,
 };
 use crate::{disk::Disks, host::clock::boot_ns, identity::VmIdentity};
 
@@ -40,6 +42,7 @@ pub struct Recorded {
     outputs: Vec<(Position, Output)>,
     time_ns: u64,
     handed_over_time_ns: u64,
+    brake: Brake,
 }
 
 impl Recorded {
@@ -62,6 +65,7 @@ impl Recorded {
             outputs: Vec::new(),
             time_ns: 0,
             handed_over_time_ns: 0,
+            brake: Brake::default(),
         }
     }
 
@@ -69,19 +73,19 @@ impl Recorded {
     pub fn obey(&mut self, machine: &mut Machine) -> anyhow::Result<()> {
         while self.orders.is_special() {
             match self.orders.next() {
-                Order::Run => return Ok(()),
+                Order::Run => return self.brake.apply(&self.orders, &self.outbox),
                 Order::RunSlowly => {
                     self.hand_over()?;
                     thread::sleep(SLOW_PAUSE);
                     return Ok(());
                 }
-                Order::Seed(link, generation) => {
+                Order::Seed(stop) => {
                     if !machine.is_at_rest()? {
-                        self.orders.seed_later(link, generation);
+                        self.orders.seed_later(stop);
                         return Ok(());
                     }
                     self.hand_over()?;
-                    self.seed(machine, link, generation)?;
+                    self.seed(machine, stop)?;
                 }
                 Order::Wait => {
                     self.hand_over()?;
@@ -101,41 +105,43 @@ impl Recorded {
         told
     }
 
-    fn seed(&mut self, machine: &mut Machine, link: Link, generation: Generation) -> anyhow::Result<()> {
-        let position = machine.position();
-        self.outbox.tell(0, FromVcpu::SeedStarted(link, position))?;
+    /// The stop: what is left of a seed. The guest runs on when that is handed over.
+    fn seed(&mut self, machine: &mut Machine, stop: Stop) -> anyhow::Result<()> {
+        let Stop { link, generation, mut transfer, asked_ns } = stop;
+        let mut parts = StopParts::begin(asked_ns);
+        self.outbox.tell(0, FromVcpu::SeedStarted(link, machine.position()))?;
         // What the files hold is part of the state: nothing may be on its way to them.
         if !self.disks.wait_idle() {
             return Ok(());
         }
-        if let Err(error) = self.send_last_blocks(link) {
+        parts.disks_idle();
+        if let Err(error) = self.send_rest(&mut transfer, link, &mut parts) {
             return match error.downcast::<Halted>() {
                 Ok(halted) => Err(halted.into()),
                 Err(error) => self.outbox.tell(0, FromVcpu::SeedFailed(link, format!("{error:#}"))),
             };
         }
         self.disks.begin_bases(self.identity.vm, generation, machine.time_ns());
-        let manifest = Manifest {
-            vm: self.identity.vm,
-            generation,
-            shape: self.identity.shape.clone(),
-            cpu_table: cpuid::digest(&self.identity.shape.cpu),
-            position,
-            time_ns: machine.time_ns(),
-            wall_base_ns: self.identity.wall_base_ns,
-        };
-        snapshot::write(machine, &manifest, |kind, body| {
-            self.outbox.tell(body.len() as u64, FromVcpu::SeedFrame(link, kind, body.to_vec()))
-        })?;
-        self.outbox.tell(0, FromVcpu::SeedSent(link))
+        let state = machine.save()?.encode();
+        self.outbox.tell(state.len() as u64, FromVcpu::SeedFrame(link, FrameKind::State, state))?;
+        self.outbox.tell(0, FromVcpu::SeedSent(link, parts.end()))
     }
 
-    /// What the guest has written since the copies of its disks were compared.
-    fn send_last_blocks(&self, link: Link) -> anyhow::Result<()> {
+    /// What the guest has written since the last round.
+    fn send_rest(&self, transfer: &mut Transfer, link: Link, parts: &mut StopParts) -> anyhow::Result<()> {
         let mut copies = self.disks.copies()?;
         send_changes(&mut copies, &mut |body| {
             self.outbox.tell(body.len() as u64, FromVcpu::SeedFrame(link, FrameKind::DiskBlock, body))
-        })
+        })?;
+        parts.blocks_sent();
+        transfer.look()?;
+        while let Some(piece) = transfer.next_piece()? {
+            let Some(body) = piece.body else { continue };
+            parts.pages += piece.pages;
+            self.outbox.tell(body.len() as u64, FromVcpu::SeedFrame(link, FrameKind::Pages, body))?;
+        }
+        parts.pages_sent();
+        Ok(())
     }
 
     fn hand_over(&mut self) -> anyhow::Result<()> {
@@ -163,7 +169,10 @@ impl Witness for Recorded {
     }
 
     fn interrupted(&mut self) -> anyhow::Result<()> {
-        self.orders.halted().map_or(Ok(()), |halted| Err(halted.into()))
+        if let Some(halted) = self.orders.halted() {
+            return Err(halted.into());
+        }
+        self.brake.apply(&self.orders, &self.outbox)
     }
 
     fn sync_point(

@@ -2,7 +2,7 @@
 
 use anyhow::ensure;
 use ftlog::Frame;
-use machine::snapshot::Seed;
+use machine::snapshot::{Order, Seed};
 use protocol::secondary::follower::Work;
 
 use super::copies::Copies;
@@ -27,7 +27,7 @@ impl Arrival {
             seed.add(frame)?;
             return Ok(());
         }
-        let seed = Seed::begin(frame)?;
+        let seed = Seed::begin(frame, Order::Rounds)?;
         let manifest = seed.manifest();
         ensure!(
             manifest.vm == expected.vm && manifest.shape == expected.shape,

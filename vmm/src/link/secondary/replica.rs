@@ -102,10 +102,9 @@ impl Replica<'_> {
 
     fn load(&mut self, seed: Seed) -> Option<SessionEnd> {
         self.identity.wall_base_ns = seed.manifest().wall_base_ns;
-        let position = seed.manifest().position;
         let report = match self.make(seed) {
             Ok(machine) => {
-                let (vm, time_ns) = (self.identity.vm, machine.time_ns());
+                let (vm, time_ns, position) = (self.identity.vm, machine.time_ns(), machine.position());
                 self.site.outlets.disks.begin_bases(vm, self.generation, time_ns);
                 self.machine = Some(machine);
                 Report::Loaded(position)

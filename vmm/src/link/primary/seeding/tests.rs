@@ -144,17 +144,17 @@ fn frame(kind: FrameKind, body: Vec<u8>) -> Frame {
 }
 
 /// Something has come, or comes soon.
-fn wait(resync: &Resync, copies: &Copies) {
-    let ready = [resync.letters.descriptor(), copies.descriptor()];
+fn wait(seeding: &Seeding, copies: &Copies) {
+    let ready = [seeding.letters.descriptor(), copies.descriptor()];
     let mut ready = ready.map(|descriptor| PollFd::from_borrowed_fd(descriptor, PollFlags::IN));
     poll(&mut ready, Some(&Timespec::try_from(PATIENCE).unwrap())).unwrap();
-    resync.letters.acknowledge();
+    seeding.letters.acknowledge();
     copies.letters.acknowledge();
 }
 
 /// The two ends of a session.
 struct Session {
-    resync: Resync,
+    seeding: Seeding,
     copies: Copies,
     heard: Letters<Report>,
     /// Held by whoever writes the copies.
@@ -167,13 +167,13 @@ impl Session {
     /// Carries what the two say to each other until the primary has an end, or `go_on`, which is asked in between, says
     /// no.
     fn carry(&mut self, mut go_on: impl FnMut() -> bool) -> Result<(), String> {
-        let Self { resync, copies, said, .. } = self;
+        let Self { seeding, copies, said, .. } = self;
         loop {
-            wait(resync, copies);
+            wait(seeding, copies);
             if !go_on() {
                 return Ok(());
             }
-            while !resync.is_full()
+            while !seeding.is_full()
                 && let Some(letter) = copies.letters.next()
             {
                 let (kind, body) = match letter {
@@ -181,17 +181,15 @@ impl Session {
                     copies::Letter::Digests(body) => (FrameKind::DiskDigests, body),
                     copies::Letter::Failed(reason) => panic!("{reason}"),
                 };
-                resync.hear(&frame(kind, body)).unwrap();
+                seeding.hear(&frame(kind, body)).unwrap();
             }
-            while let Some(letter) = resync.letters.next() {
+            while let Some(letter) = seeding.letters.next() {
                 match letter {
-                    Letter::Regions(what, body) => {
-                        *said += &what;
-                        copies.hear(frame(FrameKind::DiskRegions, body)).unwrap();
-                    }
-                    Letter::Block(body) => copies.hear(frame(FrameKind::DiskBlock, body)).unwrap(),
-                    Letter::Nearly => return Ok(()),
+                    Letter::Notice(what) => *said += &what,
+                    Letter::Frame(kind, body) => copies.hear(frame(kind, body)).unwrap(),
+                    Letter::Compared => return Ok(()),
                     Letter::Failed(reason) => return Err(reason),
+                    _ => panic!("there is no memory"),
                 }
             }
             if !copies.letters.is_empty() {
@@ -220,8 +218,8 @@ impl Session {
 fn begin_session(primary: &Side, secondary: &Side) -> Session {
     let (copies, heard) = start(&secondary.disks);
     let writing = secondary.disks.comparison();
-    let resync = Resync::start(Link(1), Generation(1), &primary.disks).unwrap().unwrap();
-    Session { resync, copies, heard, writing, said: String::new() }
+    let seeding = Seeding::of_disks(Link(1), Generation(1), &primary.disks).unwrap().unwrap();
+    Session { seeding, copies, heard, writing, said: String::new() }
 }
 
 fn begin_pair(primary: &Side, secondary: &Side, go_on: impl FnMut() -> bool) -> Session {
@@ -328,17 +326,17 @@ fn read_only_copies_that_differ_are_refused_and_equal_ones_are_not() {
 
 /// Why the comparison is given up when the secondary says this; none when it comes to its end.
 fn told(disks: &Disks, frames: &[Frame]) -> Option<String> {
-    let resync = Resync::start(Link(1), Generation(1), disks).unwrap().unwrap();
-    frames.iter().for_each(|frame| resync.hear(frame).unwrap());
+    let seeding = Seeding::of_disks(Link(1), Generation(1), disks).unwrap().unwrap();
+    frames.iter().for_each(|frame| seeding.hear(frame).unwrap());
     loop {
-        let mut ready = [PollFd::from_borrowed_fd(resync.letters.descriptor(), PollFlags::IN)];
+        let mut ready = [PollFd::from_borrowed_fd(seeding.letters.descriptor(), PollFlags::IN)];
         poll(&mut ready, Some(&Timespec::try_from(PATIENCE).unwrap())).unwrap();
-        resync.letters.acknowledge();
-        while let Some(letter) = resync.letters.next() {
+        seeding.letters.acknowledge();
+        while let Some(letter) = seeding.letters.next() {
             match letter {
-                Letter::Nearly => return None,
+                Letter::Compared => return None,
                 Letter::Failed(reason) => return Some(reason),
-                Letter::Regions(..) | Letter::Block(_) => {}
+                _ => {}
             }
         }
     }

@@ -4,18 +4,13 @@ use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, bail, ensure};
 use crossbeam_channel::Receiver;
-use ftlog::{DISK_BLOCK, DiskBases, DiskBlock, DiskRegions};
+use ftlog::{DISK_BLOCK, DiskBases, DiskBlock, DiskRegions, FrameKind};
 
 use super::letters::{Heard, Letter};
 use crate::{
     disk::{DiskCopy, Regions},
     link::mailbox::Mailbox,
 };
-
-/// With so few blocks left, of all disks, the VM is paused for them.
-const FEW: u64 = 32;
-/// A guest that writes faster than the network carries is paused after so many rounds.
-const ROUNDS: u32 = 8;
 
 /// Compares all blocks that may differ, in the order in which their digests come, and sends what differs; `mailbox`
 /// hears of the end. Whoever holds `turn` is the only one to do so.
@@ -35,7 +30,7 @@ pub fn compare_all(
     let compared = compare(&mut copies, heard, mailbox);
     copies.iter().for_each(|copy| copy.progress.end());
     mailbox.send(match compared {
-        Ok(()) => Letter::Nearly,
+        Ok(()) => Letter::Compared,
         Err(error) => Letter::Failed(format!("{error:#}")),
     });
 }
@@ -52,7 +47,10 @@ fn compare(
         };
         regions.push(choose(copy, &bases, mailbox)?);
     }
-    let mut send = |body| if mailbox.send(Letter::Block(body)) { Ok(()) } else { bail!("the peer is lost") };
+    let mut send = |body| {
+        ensure!(mailbox.send(Letter::Frame(FrameKind::DiskBlock, body)), "the peer is lost");
+        Ok(())
+    };
     for (copy, regions) in copies.iter_mut().zip(&regions) {
         let mut expected = regions.next_block(0);
         while let Some(first) = expected {
@@ -63,12 +61,6 @@ fn compare(
             copy.progress.compared(digests.len() as u64);
             expected = regions.next_block(first + digests.len() as u64);
         }
-    }
-    for _ in 0..ROUNDS {
-        if copies.iter().map(|copy| copy.changes.count()).sum::<u64>() <= FEW {
-            return Ok(());
-        }
-        send_changes(copies, &mut send)?;
     }
     Ok(())
 }
@@ -89,7 +81,9 @@ fn choose(copy: &DiskCopy, theirs: &DiskBases, mailbox: &Mailbox<Letter>) -> any
     let compared = (blocks * DISK_BLOCK as u64).min(bytes);
     let what = format!("disk {disk}: {:.1} of {:.1} MiB are compared{since}", mib(compared), mib(bytes));
     let body = DiskRegions { disk, map: regions.map().to_vec() }.encode();
-    ensure!(mailbox.send(Letter::Regions(what, body)), "the peer is lost");
+    let told =
+        mailbox.send(Letter::Notice(what)) && mailbox.send(Letter::Frame(FrameKind::DiskRegions, body));
+    ensure!(told, "the peer is lost");
     Ok(regions)
 }
 
