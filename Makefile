@@ -7,7 +7,7 @@ PROGRAM = $${CARGO_TARGET_DIR:-target}/release/ftvmm
 # Where scripts/cargo-static builds.
 STATIC = $${CARGO_TARGET_DIR:-target}/x86_64-unknown-linux-gnu/release
 
-.PHONY: help demo lab test test-lab check build setup sim sabotage bench bench-kv bench-commit bench-seed bench-compile \
+.PHONY: help demo lab test test-lab check build setup sim sabotage bench bench-kv bench-commit bench-seed bench-stop bench-compile \
 	bench-compile-criterion bench-exits fuzz clean clean-cache
 
 help: ## list what there is to make
@@ -78,6 +78,12 @@ bench-seed: ## how a seed delays what is said beside it, over slow and fast wire
 	@scripts/build-program
 	cargo build --release --locked -p ftvmm-benches --bins
 	@scripts/as-root $${CARGO_TARGET_DIR:-target}/release/bench-seed $(ARGS)
+
+bench-stop: ## how long a guest stands for a seed, in parts, under redis-benchmark (ARGS="--seeds 20 --mib 512 --json")
+	@scripts/setup test
+	@scripts/build-program
+	cargo build --release --locked -p ftvmm-benches --bins
+	@scripts/as-root $${CARGO_TARGET_DIR:-target}/release/bench-stop $(ARGS)
 
 bench-compile: ## a Linux guest compiles the kernel, protected and not, on two lab hosts (ARGS="--quick", ARGS=--here)
 	@scripts/setup lab
