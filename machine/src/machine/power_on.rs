@@ -32,13 +32,15 @@ impl PowerOn {
             pages.push(body.to_vec());
             Ok(())
         });
-        Ok(Self::new(pages, Arc::new(vcpu.save()?)))
+        let mut digest = BodiesDigest::default();
+        pages.iter().for_each(|body| digest.add(body));
+        Ok(Self { pages: Arc::new(pages), digest: digest.value(), vcpu: Arc::new(vcpu.save()?) })
     }
 
     /// From what came with a seed.
-    pub(super) fn new(pages: Vec<Vec<u8>>, vcpu: Arc<VcpuState>) -> Self {
-        let digest = digest(&pages);
-        Self { pages: Arc::new(pages), digest, vcpu }
+    pub(super) fn arrived(pages: ArrivingPages, vcpu: Arc<VcpuState>) -> Self {
+        let digest = pages.digest();
+        Self { pages: Arc::new(pages.bodies), digest, vcpu }
     }
 
     /// Its pages, as the bodies of frames.
@@ -59,19 +61,27 @@ impl PowerOn {
     }
 }
 
-fn digest(bodies: &[Vec<u8>]) -> u128 {
-    let mut hash = Xxh3::new();
-    for body in bodies {
-        hash.update(&(body.len() as u64).to_le_bytes());
-        hash.update(body);
+/// Frame by frame.
+#[derive(Default)]
+struct BodiesDigest(Xxh3);
+
+impl BodiesDigest {
+    fn add(&mut self, body: &[u8]) {
+        self.0.update(&(body.len() as u64).to_le_bytes());
+        self.0.update(body);
     }
-    hash.digest128()
+
+    fn value(&self) -> u128 {
+        self.0.digest128()
+    }
 }
 
 /// Takes in pages that come with a seed, which are not trusted.
 #[derive(Default)]
 pub struct ArrivingPages {
     bodies: Vec<Vec<u8>>,
+    /// Of these; as they come, since whoever waits for the last of them does not wait for this too.
+    digest: BodiesDigest,
     next_gpa: u64,
 }
 
@@ -87,6 +97,7 @@ impl ArrivingPages {
             }
             self.next_gpa = gpa + PAGE_SIZE as u64;
         }
+        self.digest.add(body);
         self.bodies.push(body.to_vec());
         Ok(Ok(()))
     }
@@ -94,12 +105,6 @@ impl ArrivingPages {
     /// A digest of them, frame by frame.
     #[must_use]
     pub fn digest(&self) -> u128 {
-        digest(&self.bodies)
-    }
-
-    /// All of them.
-    #[must_use]
-    pub fn into_bodies(self) -> Vec<Vec<u8>> {
-        self.bodies
+        self.digest.value()
     }
 }

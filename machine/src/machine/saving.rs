@@ -64,7 +64,7 @@ impl Machine {
             power_on,
             power_on_pages: _,
         } = &state;
-        let power_on = PowerOn::new(power_on_pages.into_bodies(), power_on.clone());
+        let power_on = PowerOn::arrived(power_on_pages, power_on.clone());
         let platform = Platform::restore(platform, memory.guest()).map_err(StateError::Platform)?;
         let vm = host.create_vm(cpu, memory, Doorbell::new().map_err(CreateError::Memory)?)?;
         let mut vcpu = vm.create_vcpu()?;
