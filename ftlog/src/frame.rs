@@ -83,11 +83,13 @@ pub enum FrameKind {
     DiskRegions = 23,
     /// Primary: a round of memory is sent; body: its number, 8 bytes. Secondary, with the same body: it is received.
     SeedRound = 24,
+    /// Secondary, once a seed has begun: what its memory holds already: [`crate::PageDigests`].
+    PageDigests = 25,
 }
 
 impl FrameKind {
     /// All kinds, in the order of their numbers, which start at 1.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 25] = [
         Self::Begin,
         Self::Pages,
         Self::State,
@@ -112,6 +114,7 @@ impl FrameKind {
         Self::DiskBases,
         Self::DiskRegions,
         Self::SeedRound,
+        Self::PageDigests,
     ];
 
     fn from_wire(value: u16) -> Option<Self> {

@@ -7,6 +7,7 @@ use crate::frame::{FrameDecoder, encode_frame};
 use crate::message::{
     Ack, Diverged, End, Heartbeat, Hello, Manifest, Message, Refuse, Registers, Report, Welcome,
 };
+use crate::page_digests::PageDigests;
 use crate::pages::{PagesEncoder, decode_pages};
 use crate::step::{StepEncoder, decode_steps};
 
@@ -62,7 +63,7 @@ pub fn messages(data: &[u8]) {
     let Some((&kind, body)) = data.split_first() else {
         return;
     };
-    match kind % 15 {
+    match kind % 16 {
         0 => message::<Manifest>(body),
         1 => message::<Hello>(body),
         2 => message::<Welcome>(body),
@@ -79,6 +80,7 @@ pub fn messages(data: &[u8]) {
         11 => assert!(DiskDigests::decode(body).map_or(true, |digests| digests.encode() == body)),
         12 => assert!(DiskBlock::decode(body).map_or(true, |block| block.encode() == body)),
         13 => assert!(DiskBases::decode(body).map_or(true, |bases| bases.encode() == body)),
+        14 => assert!(PageDigests::decode(body).map_or(true, |digests| digests.encode() == body)),
         _ => assert!(DiskRegions::decode(body).map_or(true, |regions| regions.encode() == body)),
     }
 }

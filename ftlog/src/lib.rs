@@ -12,9 +12,9 @@
 //! a file:      Begin  BootPages*  Pages*  State  Steps*  End
 //!              └ initial state ───────────────┘  └ log ┘ └ digests of the state at the end; without it the file was cut off
 //!
-//! primary   →  Hello            Begin BootPages* (Pages* SeedRound)* State SeedDone       Steps* Heartbeat* … Registers | Detach | End
+//! primary   →  Hello            Begin  BootPages* (Pages* SeedRound)* State SeedDone       Steps* Heartbeat* … Registers | Detach | End
 //!                               DiskRegions* DiskBlock* (each at any time before SeedDone)
-//! secondary →         Welcome   DiskBases* DiskDigests*  SeedRound*             SeedHeld  Ack*   Heartbeat* … Diverged
+//! secondary →         Welcome   DiskBases* DiskDigests*  PageDigests* SeedRound*  SeedHeld  Ack*   Heartbeat* … Diverged
 //!                   | Refuse
 //!
 //! Steps body:  first position │ count │ step … step              [`step`]
@@ -33,6 +33,7 @@ pub mod event;
 pub mod frame;
 pub mod fuzz;
 pub mod message;
+pub mod page_digests;
 pub mod pages;
 pub mod position;
 pub mod reader;
@@ -57,6 +58,7 @@ pub use message::{
     Hello, MAX_DISKS, Manifest, Message, MessageError, NetShape, Purpose, Refuse, Registers, Report, Shape,
     StateDigests, VmId, Welcome,
 };
+pub use page_digests::{PAGE_DIGESTS_PER_FRAME, PageDigests, PageDigestsError};
 pub use pages::{
     ENTRIES_PER_FRAME, PAGE_SIZE, PAGES_PER_FRAME, Pages, PagesEncoder, PagesError, decode_pages,
 };

@@ -41,6 +41,9 @@ pub struct Manifest {
     pub cpu_table: u64,
     /// Unix time at power-on, in ns.
     pub wall_base_ns: u64,
+    /// Key of the digests of pages by which the receiving side says what it has already; another one in each seed, so that
+    /// no guest can make pages whose digests are equal.
+    pub digest_key: u64,
 }
 
 /// What a connection is for.

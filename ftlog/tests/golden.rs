@@ -96,6 +96,7 @@ fn check_body(kind: FrameKind, body: &[u8]) {
         FrameKind::DiskDigests => assert_eq!(DiskDigests::decode(body).unwrap(), common::digests()),
         FrameKind::DiskBlock => assert_eq!(DiskBlock::decode(body).unwrap(), common::block()),
         FrameKind::Report => assert_eq!(Report::decode(body).unwrap(), common::report()),
+        FrameKind::PageDigests => assert_eq!(PageDigests::decode(body).unwrap(), common::page_digests()),
         FrameKind::SeedRound => assert_eq!(body, 2u64.to_le_bytes()),
         FrameKind::SeedDone
         | FrameKind::SeedHeld

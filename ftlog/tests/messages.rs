@@ -257,3 +257,28 @@ fn a_body_takes_a_bounded_number_of_pages() {
     assert!(encoder.is_full());
     assert!(encoder.take().len() <= 128 << 10);
 }
+
+#[test]
+fn digests_of_pages_name_pages_that_rise() {
+    let right = common::page_digests();
+    assert_eq!(PageDigests::decode(&right.encode()), Ok(right.clone()));
+    let of = |gpas: &[u64]| {
+        let pages = gpas.iter().map(|gpa| (*gpa, 0)).collect();
+        PageDigests::decode(&PageDigests { last: false, boot: 0, pages }.encode())
+            .map(|digests| digests.pages.len())
+    };
+    assert_eq!(of(&[]), Ok(0));
+    assert_eq!(of(&[0, 0x1000]), Ok(2));
+    assert_eq!(of(&[0, 0]), Err(PageDigestsError::Address { index: 1, gpa: 0 }));
+    assert_eq!(of(&[8]), Err(PageDigestsError::Address { index: 0, gpa: 8 }));
+    let many: Vec<u64> = (0..=PAGE_DIGESTS_PER_FRAME as u64).map(|page| page << 12).collect();
+    assert_eq!(of(&many[1..]), Ok(PAGE_DIGESTS_PER_FRAME));
+    assert!(matches!(of(&many), Err(PageDigestsError::Length { .. })));
+    let body = right.encode();
+    for len in (0..body.len()).filter(|len| len % 24 != 0 || *len == 0) {
+        assert_eq!(PageDigests::decode(&body[..len]), Err(PageDigestsError::Length { len }));
+    }
+    let mut other = body;
+    other[0] = 2;
+    assert_eq!(PageDigests::decode(&other), Err(PageDigestsError::Last(2)));
+}

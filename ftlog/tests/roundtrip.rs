@@ -123,7 +123,7 @@ proptest! {
         let (generation, position) = (Generation(a), Position(b));
         let digests = StateDigests { memory, vcpu: c, platform: d, running: a };
         comes_back(Manifest {
-            vm, generation, shape: shape.clone(), cpu_table: c, wall_base_ns: a,
+            vm, generation, shape: shape.clone(), cpu_table: c, wall_base_ns: a, digest_key: d,
         });
         comes_back(Hello {
             software: text.clone(), vm, generation, purpose: Purpose::Query, shape, cpu_table: c, holder: text.clone(),

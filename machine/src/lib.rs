@@ -5,6 +5,7 @@
 //! reads the whole state.
 
 pub mod boot;
+mod boot_pages;
 pub mod bounded;
 pub mod kvm;
 pub mod memory;
@@ -15,8 +16,9 @@ mod thread;
 mod tracker;
 pub mod transfer;
 
+pub use boot_pages::{ArrivingPages, BootPages};
 pub use machine::{
-    ArrivingPages, Counts, CreateError, EntryClock, EventCount, EventCounts, ExitCounts, Machine,
-    MachineError, MachineState, PowerOn, Reached, STATE_VERSION, StateError, Tally,
+    Counts, CreateError, EntryClock, EventCount, EventCounts, ExitCounts, Machine, MachineError,
+    MachineState, PowerOn, Reached, STATE_VERSION, StateError, Tally,
 };
 pub use thread::{KickTimer, VcpuThread};

@@ -1,12 +1,13 @@
 //! A machine's RAM while its guest runs on, in rounds: what a secondary is seeded with before the stop, and at it.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::collections::VecDeque;
 
 use ftlog::PagesEncoder;
 
 use crate::{
+    boot_pages::BootPages,
     kvm::{KvmError, Vm},
-    memory::{PAGE_SIZE, Page, PageSet, is_zero},
+    memory::{PAGE_SIZE, Page, PageSet, is_zero, page_digest},
     tracker::Tracker,
 };
 
@@ -19,7 +20,7 @@ const WORDS: usize = 16;
 #[derive(Clone)]
 pub struct Source {
     pub(crate) vm: Vm,
-    pub(crate) boot_pages: Arc<Vec<Vec<u8>>>,
+    pub(crate) boot_pages: BootPages,
 }
 
 /// A part of a round.
@@ -32,35 +33,62 @@ pub struct Piece {
     pub body: Option<Vec<u8>>,
 }
 
-/// RAM on its way to one who began with zeroes.
+/// What the receiving side has in its memory at first.
+#[derive(Debug, Default)]
+pub struct Theirs {
+    /// Key of the digests.
+    pub key: u64,
+    /// The pages that are not zeroes, by rising address, and a digest of what each holds.
+    pub pages: Vec<(u64, u128)>,
+}
+
+impl Theirs {
+    fn digest(&self, gpa: u64) -> Option<u128> {
+        let found = self.pages.binary_search_by_key(&gpa, |(gpa, _)| *gpa).ok()?;
+        Some(self.pages[found].1)
+    }
+}
+
+/// RAM on its way.
 pub struct Transfer {
     tracker: Tracker,
     source: Source,
     /// Taken, and not looked at.
     taken: VecDeque<u64>,
-    /// Some version that is not zeroes was sent.
-    sent: PageSet,
+    theirs: Theirs,
+    /// What they had there at first does not matter any more.
+    settled: PageSet,
+    /// The other side has something else than zeroes there.
+    other: PageSet,
     encoder: PagesEncoder,
     page: Box<Page>,
 }
 
 impl Source {
-    /// RAM at power-on, for a reset, as the bodies of frames.
+    /// RAM at power-on, for a reset.
     #[must_use]
-    pub fn boot_pages(&self) -> &[Vec<u8>] {
+    pub fn boot_pages(&self) -> &BootPages {
         &self.boot_pages
     }
 
-    /// Begins the first round: all of RAM.
+    /// Pages of RAM.
+    #[must_use]
+    pub fn page_count(&self) -> u64 {
+        self.vm.memory().page_count()
+    }
+
+    /// Begins the first round: all of RAM but what the other side has already.
     ///
     /// # Errors
     /// [`KvmError::Tracked`], while another is under way; or KVM refuses.
-    pub fn begin(&self) -> Result<Transfer, KvmError> {
+    pub fn begin(&self, theirs: Theirs) -> Result<Transfer, KvmError> {
         Ok(Transfer {
             tracker: Tracker::begin(self.vm.clone())?,
             source: self.clone(),
             taken: VecDeque::new(),
-            sent: PageSet::none(self.vm.memory()),
+            theirs,
+            settled: PageSet::none(self.vm.memory()),
+            other: PageSet::none(self.vm.memory()),
             encoder: PagesEncoder::default(),
             page: Box::new([0; PAGE_SIZE]),
         })
@@ -102,8 +130,10 @@ impl Transfer {
     fn take(&mut self) -> Result<u64, KvmError> {
         let mut pages = self.tracker.take(WORDS)?;
         let count = pages.len() as u64;
-        // Whoever receives them has zeroes where nothing was sent.
-        self.source.vm.memory().forget_untouched(&mut pages, |gpa| !self.sent.contains(gpa));
+        let Self { source, settled, theirs, other, .. } = self;
+        let has_zeroes =
+            |gpa| !other.contains(gpa) && (settled.contains(gpa) || theirs.digest(gpa).is_none());
+        source.vm.memory().forget_untouched(&mut pages, has_zeroes);
         self.taken.extend(pages);
         Ok(count)
     }
@@ -111,16 +141,21 @@ impl Transfer {
     /// Whether the page has to be sent.
     fn encode(&mut self, gpa: u64) -> bool {
         self.source.vm.memory().read_page(gpa, &mut self.page);
-        if !is_zero(&self.page) {
-            self.sent.insert(gpa);
+        let theirs = if self.settled.contains(gpa) { None } else { self.theirs.digest(gpa) };
+        self.settled.insert(gpa);
+        if is_zero(&self.page) {
+            // What was there, or was sent of it before, is not there any more.
+            let had_another = self.other.take(gpa) || theirs.is_some();
+            if had_another {
+                self.encoder.push_zeroes(gpa);
+            }
+            return had_another;
+        }
+        self.other.insert(gpa);
+        let differs = theirs.is_none_or(|theirs| theirs != page_digest(self.theirs.key, &self.page));
+        if differs {
             self.encoder.push(gpa, &self.page);
-            return true;
         }
-        // What was sent of it before is not there any more.
-        let was_sent = self.sent.contains(gpa);
-        if was_sent {
-            self.encoder.push_zeroes(gpa);
-        }
-        was_sent
+        differs
     }
 }

@@ -10,6 +10,8 @@ mod commands;
 mod crowds;
 #[path = "failover/demo.rs"]
 mod demo;
+#[path = "failover/differential.rs"]
+mod differential;
 #[path = "failover/disks.rs"]
 mod disks;
 #[path = "failover/disks_absence.rs"]

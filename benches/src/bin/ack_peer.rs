@@ -14,8 +14,8 @@ use std::{
 use anyhow::{Context, bail, ensure};
 use clap::Parser;
 use ftlog::{
-    Ack, Condition, Frame, FrameKind, Heartbeat, Hello, Manifest, Message, Position, Purpose, Welcome,
-    decode_pages, decode_steps,
+    Ack, Condition, Frame, FrameKind, Heartbeat, Hello, Manifest, Message, PageDigests, Position, Purpose,
+    Welcome, decode_pages, decode_steps,
 };
 use ftvmm::link::{
     connection::{Connection, ReceiveError},
@@ -112,7 +112,13 @@ impl AckPeer {
 
     fn hear(&mut self, frame: &Frame) -> anyhow::Result<()> {
         match frame.kind {
-            FrameKind::Begin => drop(Manifest::decode(&frame.body)?),
+            FrameKind::Begin => {
+                Manifest::decode(&frame.body)?;
+                self.send(
+                    FrameKind::PageDigests,
+                    &PageDigests { last: true, boot: 0, pages: Vec::new() }.encode(),
+                )?;
+            }
             FrameKind::Pages | FrameKind::BootPages => drop(decode_pages(&frame.body)?),
             FrameKind::State => self.through = MachineState::decode(&frame.body)?.position(),
             FrameKind::SeedRound => self.send(FrameKind::SeedRound, &frame.body)?,
@@ -192,6 +198,7 @@ mod tests {
             shape: identity.shape,
             cpu_table: 0,
             wall_base_ns: 0,
+            digest_key: 0,
         }
     }
 
@@ -227,6 +234,8 @@ mod tests {
         let (mut connection, peer) = connect();
         connection.send(FrameKind::Begin, &manifest().encode().unwrap());
         connection.send(FrameKind::BootPages, &PagesEncoder::default().take());
+        let holds = connection.receive_within(PATIENCE).unwrap();
+        assert_eq!(holds.kind, FrameKind::PageDigests);
         connection.send(FrameKind::SeedDone, &[]);
         let held = connection.receive_within(PATIENCE).unwrap();
         assert_eq!((held.kind, held.body), (FrameKind::SeedHeld, 0u64.to_le_bytes().to_vec()));

@@ -147,5 +147,6 @@ fn text(seeds: &[SeedReport]) -> String {
     row("rounds", &|seed| f64::from(seed.rounds));
     row("MiB sent in them", &|seed| seed.sent_bytes as f64 / f64::from(1 << 20));
     row("from the first page to protected, ms", &|seed| seed.total_ms);
+    row("unprotected, ms", &|seed| seed.unprotected_ms.unwrap_or_default());
     format!("{} seeds\n{}", seeds.len(), table.text())
 }

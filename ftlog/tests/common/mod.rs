@@ -31,6 +31,7 @@ pub fn manifest() -> Manifest {
         shape: shape(),
         cpu_table: 0x0123_4567_89ab_cdef,
         wall_base_ns: 1_750_000_000_000_000_000,
+        digest_key: 0xfeed_f00d_0123_4567,
     }
 }
 
@@ -165,6 +166,10 @@ pub fn steps_body(first: Position, steps: &[Step]) -> Vec<u8> {
     encoder.take()
 }
 
+pub fn page_digests() -> PageDigests {
+    PageDigests { last: true, boot: 3 << 90, pages: vec![(0x1000, 1 << 100), (0x1_0000_0000, 7)] }
+}
+
 pub fn pages() -> Vec<u8> {
     let mut pages = PagesEncoder::default();
     pages.push(0x1000, &[0xa5; PAGE_SIZE]);
@@ -215,6 +220,7 @@ pub fn secondary() -> Parts {
         (FrameKind::Welcome, welcome().encode().unwrap()),
         (FrameKind::DiskBases, bases().encode()),
         (FrameKind::DiskDigests, digests().encode()),
+        (FrameKind::PageDigests, page_digests().encode()),
         (FrameKind::SeedRound, 2u64.to_le_bytes().to_vec()),
         (FrameKind::SeedHeld, vec![]),
         (FrameKind::Ack, ack().encode().to_vec()),

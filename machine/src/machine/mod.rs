@@ -25,7 +25,7 @@ use ftlog::{RegisterFile, RunningDigest};
 
 pub use entries::EntryClock;
 pub use error::{CreateError, MachineError};
-pub use power_on::{ArrivingPages, PowerOn};
+pub use power_on::PowerOn;
 pub use state::{MachineState, STATE_VERSION, StateError};
 pub use tally::{Counts, EventCount, EventCounts, ExitCounts, Tally};
 
@@ -226,7 +226,7 @@ impl Machine {
     /// What its RAM is sent from while it runs.
     #[must_use]
     pub fn source(&self) -> Source {
-        Source { vm: self.vm.clone(), boot_pages: self.power_on.frames().clone() }
+        Source { vm: self.vm.clone(), boot_pages: self.power_on.boot_pages().clone() }
     }
 
     /// RAM.

@@ -4,11 +4,9 @@ use devices::Platform;
 use ftlog::{RunningDigest, StateDigests};
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::{
-    ArrivingPages, CreateError, Machine, MachineError, MachineState, PowerOn, STATE_VERSION, StateError,
-    Tally,
-};
+use super::{CreateError, Machine, MachineError, MachineState, PowerOn, STATE_VERSION, StateError, Tally};
 use crate::{
+    boot_pages::BootPages,
     kvm::{Host, Template},
     memory::{Doorbell, Memory},
 };
@@ -40,18 +38,18 @@ impl Machine {
             halted: *halted,
             digest: digest.value(),
             power_on: power_on.vcpu.clone(),
-            power_on_pages: power_on.digest,
+            power_on_pages: power_on.boot.digest(),
         })
     }
 
     /// A machine with `cpu` as its processor and `memory` as its RAM that goes on from `state`; at power-on its RAM held
-    /// `power_on_pages`.
+    /// `boot`.
     pub fn restore(
         host: &Host,
         cpu: &'static Template,
         memory: Memory,
         state: MachineState,
-        power_on_pages: ArrivingPages,
+        boot: BootPages,
     ) -> Result<Self, CreateError> {
         let MachineState {
             version: _,
@@ -64,7 +62,7 @@ impl Machine {
             power_on,
             power_on_pages: _,
         } = &state;
-        let power_on = PowerOn::arrived(power_on_pages, power_on.clone());
+        let power_on = PowerOn { boot, vcpu: power_on.clone() };
         let platform = Platform::restore(platform, memory.guest()).map_err(StateError::Platform)?;
         let vm = host.create_vm(cpu, memory, Doorbell::new().map_err(CreateError::Memory)?)?;
         let mut vcpu = vm.create_vcpu()?;

@@ -6,8 +6,7 @@ use devices::PlatformState;
 use ftlog::Position;
 use serde::{Deserialize, Serialize};
 
-use super::ArrivingPages;
-use crate::kvm::VcpuState;
+use crate::{boot_pages::BootPages, kvm::VcpuState};
 
 /// Version of [`MachineState`]; a state of another version is refused.
 pub const STATE_VERSION: u16 = 2;
@@ -76,7 +75,7 @@ impl MachineState {
     }
 
     /// Whether these pages are those at power-on.
-    pub fn has_begun_with(&self, pages: &ArrivingPages) -> Result<(), StateError> {
+    pub fn has_begun_with(&self, pages: &BootPages) -> Result<(), StateError> {
         if pages.digest() == self.power_on_pages { Ok(()) } else { Err(StateError::PowerOn) }
     }
 

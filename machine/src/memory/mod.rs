@@ -25,7 +25,7 @@ use vm_memory::{
 use xxhash_rust::xxh3::Xxh3;
 
 pub use doorbell::{DEADLINE_PAGE, Doorbell, ENTRY_CLOCK_PORT};
-pub use page::{PAGE_SIZE, Page, is_zero};
+pub use page::{PAGE_SIZE, Page, digest as page_digest, is_zero};
 pub use page_set::PageSet;
 pub(crate) use page_set::{WORD_BYTES, pages_of};
 

@@ -69,6 +69,14 @@ impl PageSet {
         }
     }
 
+    /// Takes out the page at `gpa`, if it is among them.
+    pub fn take(&mut self, gpa: u64) -> bool {
+        let Some((range, word, bit)) = self.place(gpa) else { return false };
+        let there = self.ranges[range].words[word] & bit != 0;
+        self.ranges[range].words[word] &= !bit;
+        there
+    }
+
     /// Their addresses, ascending.
     pub fn iter(&self) -> impl Iterator<Item = u64> {
         self.ranges.iter().flat_map(|bits| {
@@ -135,6 +143,7 @@ mod tests {
         }
         assert_eq!(set.iter().collect::<Vec<_>>(), pages);
         assert_eq!(set.len(), pages.len() as u64);
+        assert!(set.take(65 * PAGE) && !set.take(65 * PAGE) && !set.take(3 << 30));
         assert!(set.contains(4 << 30) && !set.contains(3 << 30) && !set.contains(PAGE));
     }
 

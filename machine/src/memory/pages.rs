@@ -1,11 +1,11 @@
 //! RAM page by page, for digests and for seeding a secondary.
 
-use ftlog::PagesEncoder;
+use ftlog::{PAGE_DIGESTS_PER_FRAME, PageDigests, PagesEncoder};
 use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend};
 
 use super::{
     Memory,
-    page::{PAGE_SIZE, Page, is_zero},
+    page::{PAGE_SIZE, Page, digest, is_zero},
 };
 
 impl Memory {
@@ -27,6 +27,33 @@ impl Memory {
             }
         }
         if pages.is_empty() { Ok(()) } else { sink(&pages.take()) }
+    }
+
+    /// Hands digests of the pages that hold anything but zeroes to `sink`, in ascending order, as bodies of frames, which say
+    /// that there is `boot` too. Nobody may write them meanwhile.
+    ///
+    /// # Errors
+    /// Those of `sink`.
+    pub fn encode_digests<E>(
+        &self,
+        key: u64,
+        boot: u128,
+        sink: &mut dyn FnMut(Vec<u8>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let mut digests = PageDigests { last: false, boot, pages: Vec::new() };
+        let mut page = [0; PAGE_SIZE];
+        for gpa in self.populated() {
+            self.read_page(gpa, &mut page);
+            if is_zero(&page) {
+                continue;
+            }
+            digests.pages.push((gpa, digest(key, &page)));
+            if digests.pages.len() == PAGE_DIGESTS_PER_FRAME {
+                sink(digests.encode())?;
+                digests.pages.clear();
+            }
+        }
+        sink(PageDigests { last: true, ..digests }.encode())
     }
 
     /// Copies the page at `gpa` out, which must be one of RAM's.

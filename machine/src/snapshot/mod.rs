@@ -12,5 +12,5 @@
 mod read;
 mod write;
 
-pub use read::{Order, Seed, SeedError};
+pub use read::{Seed, SeedError};
 pub use write::write;

@@ -3,8 +3,9 @@
 use ftlog::{Frame, FrameKind, Manifest, Message, MessageError, PagesError, decode_pages};
 
 use crate::{
+    boot_pages::{ArrivingPages, BootPages},
     kvm::{Host, KvmError, Template},
-    machine::{ArrivingPages, CreateError, Machine, MachineState, StateError},
+    machine::{CreateError, Machine, MachineState, StateError},
     memory::{Memory, MemoryError},
 };
 
@@ -67,7 +68,7 @@ pub enum SeedError {
 
 /// In which order the pages of RAM come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Order {
+enum Order {
     /// Each once, in ascending order: the machine stood when they were written.
     Once,
     /// Again and again, as the guest wrote them meanwhile.
@@ -79,7 +80,9 @@ pub struct Seed {
     manifest: Manifest,
     cpu: &'static Template,
     memory: Memory,
-    power_on_pages: ArrivingPages,
+    arriving: ArrivingPages,
+    /// As kept from an earlier seed, or all that has come.
+    boot: Option<BootPages>,
     order: Order,
     /// Where the pages that have come end; nowhere before the first.
     pages_end: Option<u64>,
@@ -87,8 +90,25 @@ pub struct Seed {
 }
 
 impl Seed {
-    /// Starts with the `Begin` frame.
-    pub fn begin(frame: &Frame, order: Order) -> Result<Self, SeedError> {
+    /// Starts with the `Begin` frame of a machine that stood.
+    pub fn begin(frame: &Frame) -> Result<Self, SeedError> {
+        Self::begin_with(frame, Order::Once, |mib| Ok((Memory::new(mib)?, None)))
+    }
+
+    /// Starts with the `Begin` frame of a machine that runs, whose pages come as it writes them. `kept` gives as many MiB of
+    /// memory, whatever is in them, and RAM at power-on for the case that none comes: the other side is to be told of both.
+    pub fn begin_running(
+        frame: &Frame,
+        kept: impl FnOnce(u32) -> Result<(Memory, Option<BootPages>), MemoryError>,
+    ) -> Result<Self, SeedError> {
+        Self::begin_with(frame, Order::Rounds, kept)
+    }
+
+    fn begin_with(
+        frame: &Frame,
+        order: Order,
+        kept: impl FnOnce(u32) -> Result<(Memory, Option<BootPages>), MemoryError>,
+    ) -> Result<Self, SeedError> {
         if frame.kind != FrameKind::Begin {
             return Err(SeedError::NoBegin(frame.kind));
         }
@@ -98,16 +118,27 @@ impl Seed {
         if theirs != ours {
             return Err(SeedError::CpuTable { name: cpu.name, theirs, ours });
         }
-        let memory = Memory::new(manifest.shape.memory_mib)?;
+        let (memory, boot) = kept(manifest.shape.memory_mib)?;
         Ok(Self {
             manifest,
             cpu,
             memory,
-            power_on_pages: ArrivingPages::default(),
+            arriving: ArrivingPages::default(),
+            boot,
             order,
             pages_end: None,
             state: None,
         })
+    }
+
+    /// The memory that it comes to.
+    pub fn memory(&self) -> &Memory {
+        &self.memory
+    }
+
+    /// RAM at power-on, once all of it is here.
+    pub fn boot_pages(&self) -> Option<&BootPages> {
+        self.boot.as_ref().filter(|_| self.state.is_some())
     }
 
     /// What the seed is of.
@@ -120,7 +151,8 @@ impl Seed {
         match frame.kind {
             _ if self.state.is_some() => Err(SeedError::Unexpected { expected: "a log", found: frame.kind }),
             FrameKind::BootPages if self.pages_end.is_none() => {
-                let added = self.power_on_pages.add(&frame.body, &self.memory)?;
+                self.boot = None;
+                let added = self.arriving.add(&frame.body, &self.memory)?;
                 added.map_err(|gpa| SeedError::PageOutside { gpa, mib: self.memory.mib() })?;
                 Ok(false)
             }
@@ -133,9 +165,11 @@ impl Seed {
         }
     }
 
-    fn decode_state(&self, body: &[u8]) -> Result<MachineState, SeedError> {
+    fn decode_state(&mut self, body: &[u8]) -> Result<MachineState, SeedError> {
         let state = MachineState::decode(body)?;
-        state.has_begun_with(&self.power_on_pages)?;
+        let arriving = &mut self.arriving;
+        let boot = self.boot.get_or_insert_with(|| std::mem::take(arriving).finish());
+        state.has_begun_with(boot)?;
         Ok(state)
     }
 
@@ -152,7 +186,7 @@ impl Seed {
 
     /// The machine.
     pub fn finish(self, host: &Host) -> Result<Machine, SeedError> {
-        let state = self.state.ok_or(SeedError::Incomplete)?;
-        Ok(Machine::restore(host, self.cpu, self.memory, state, self.power_on_pages)?)
+        let (Some(state), Some(boot)) = (self.state, self.boot) else { return Err(SeedError::Incomplete) };
+        Ok(Machine::restore(host, self.cpu, self.memory, state, boot)?)
     }
 }

@@ -15,7 +15,7 @@ pub fn write<E: From<MachineError> + From<MessageError>>(
     mut sink: impl FnMut(FrameKind, &[u8]) -> Result<(), E>,
 ) -> Result<(), E> {
     sink(FrameKind::Begin, &manifest.encode()?)?;
-    for body in machine.power_on().frames().iter() {
+    for body in machine.power_on().boot_pages().bodies() {
         sink(FrameKind::BootPages, body)?;
     }
     machine.memory().encode_pages(&mut |body| sink(FrameKind::Pages, body))?;

@@ -10,11 +10,7 @@ use std::{
 use anyhow::{Context, bail, ensure};
 use devices::Output;
 use ftlog::{End, Frame, FrameKind, FrameReader, HEADER_LEN, Message, Position, decode_steps};
-use machine::{
-    Machine,
-    kvm::Host,
-    snapshot::{Order, Seed},
-};
+use machine::{Machine, kvm::Host, snapshot::Seed};
 use protocol::sabotage::{Check, disabled};
 
 use crate::{StopSwitch, replayed};
@@ -58,7 +54,7 @@ impl Player {
         let damaged = "the log's initial state is damaged";
         let first = reader.read().context(damaged)?.context("the log is empty")?;
         let mut state_bytes = size_of_frame(&first);
-        let mut seed = Seed::begin(&first, Order::Once).with_context(|| place(&first))?;
+        let mut seed = Seed::begin(&first).with_context(|| place(&first))?;
         loop {
             let frame = reader.read().context(damaged)?;
             let frame = frame.context("the log ends within its initial state")?;

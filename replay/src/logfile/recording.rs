@@ -38,8 +38,8 @@ impl Recording {
         let file = make_file(path, force)?;
         let mut writer = FrameWriter::new(BufWriter::with_capacity(BUFFER, file));
         let cpu_table = cpuid::digest(&shape.cpu);
-        let manifest =
-            Manifest { vm: VmId([0; 16]), generation: Generation(0), shape, cpu_table, wall_base_ns };
+        let (vm, generation) = (VmId([0; 16]), Generation(0));
+        let manifest = Manifest { vm, generation, shape, cpu_table, wall_base_ns, digest_key: 0 };
         snapshot::write(machine, &manifest, |kind, body| {
             writer.write(kind, body)?;
             anyhow::Ok(())

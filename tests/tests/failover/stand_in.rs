@@ -67,7 +67,8 @@ impl StandIn {
         let identity = VmIdentity { vm, shape: shape.clone(), wall_base_ns: 0 };
         let hello = hello(&identity, generation, &holder.to_string(), arbiter.identity(), Purpose::Protect);
         let (connection, _) = ask_for_protection(address, &hello)?;
-        let manifest = Manifest { vm, generation, shape, cpu_table: cpu.digest(), wall_base_ns: 0 };
+        let cpu_table = cpu.digest();
+        let manifest = Manifest { vm, generation, shape, cpu_table, wall_base_ns: 0, digest_key: 0 };
         Ok(Self { connection, machine, manifest, address: address.to_owned(), hello, said: Instant::now() })
     }
 

@@ -120,6 +120,7 @@ fn manifest() -> Manifest {
         shape: shape(),
         cpu_table: 0x1234,
         wall_base_ns: 1 << 60,
+        digest_key: 0,
     }
 }
 

@@ -1,9 +1,15 @@
 //! A copy of RAM that is given nothing but what a transfer sends stays equal to it.
 
-use ftlog::{Event, decode_pages};
+use std::convert::Infallible;
+
+use ftlog::{Event, PageDigests, decode_pages};
 use ftvmm::demo::random::Random;
 use ftvmm_tests::{elf::Guest, harness};
-use machine::{Machine, memory::Memory, transfer::Transfer};
+use machine::{
+    Machine,
+    memory::Memory,
+    transfer::{Theirs, Transfer},
+};
 
 use super::drive::{boot, boot_with, run, step};
 
@@ -17,9 +23,33 @@ struct Copy {
 }
 
 impl Copy {
+    /// With memory of an earlier session, which is right in some pages, and not in others.
+    fn begin_again(machine: &Machine) -> Self {
+        let mut random = Random::new(harness::seed());
+        let memory = Memory::new(machine.memory().mib()).unwrap();
+        let mut page = [0; 4096];
+        for gpa in memory.ranges().flat_map(|range| range.step_by(4096)) {
+            machine.memory().read_page(gpa, &mut page);
+            match random.below(4) {
+                0 => page.fill(0),
+                1 => page[random.below(4096) as usize] ^= 1,
+                _ => {}
+            }
+            assert!(memory.write_page(gpa, &page));
+        }
+        let mut theirs = Theirs { key: 7, pages: Vec::new() };
+        let Ok(()) = memory.encode_digests(theirs.key, 0, &mut |body| -> Result<(), Infallible> {
+            theirs.pages.extend(PageDigests::decode(&body).unwrap().pages);
+            Ok(())
+        });
+        Self { transfer: machine.source().begin(theirs).unwrap(), memory, random, pages: 0 }
+    }
+
     fn begin(machine: &Machine) -> Self {
-        let (transfer, memory) =
-            (machine.source().begin().unwrap(), Memory::new(machine.memory().mib()).unwrap());
+        let (transfer, memory) = (
+            machine.source().begin(Theirs::default()).unwrap(),
+            Memory::new(machine.memory().mib()).unwrap(),
+        );
         Self { transfer, memory, random: Random::new(harness::seed()), pages: 0 }
     }
 
@@ -94,6 +124,24 @@ fn of_a_guest_that_computes() {
     check("builtin:compute", "rounds=2", 16, |_| Vec::new());
 }
 
+#[test]
+fn of_a_guest_whose_copy_has_something_already() {
+    if !harness::require_kvm() {
+        return;
+    }
+    let mut machine = boot("builtin:compute", "rounds=6");
+    let pages = machine.memory().page_count() as usize;
+    let mut copy = Copy::begin_again(&machine);
+    copy.catch_up(&machine);
+    assert!(copy.pages > 0 && copy.pages < pages * 3 / 4, "{} of {pages} pages", copy.pages);
+    for _ in 0..5 {
+        step(&mut machine, &[]).unwrap();
+        copy.follow();
+        step(&mut machine, &[]).unwrap();
+        copy.catch_up(&machine);
+    }
+}
+
 /// The clock page is written by the monitor at every exit.
 #[test]
 fn of_a_guest_whose_clock_page_the_monitor_writes() {
@@ -114,10 +162,11 @@ fn there_is_one_at_a_time() -> anyhow::Result<()> {
     }
     let guest = Guest::with_fault_handler(&[]);
     let mut machine = boot_with(64, &guest.kernel(), "");
-    let first = machine.source().begin()?;
-    assert!(machine.source().begin().is_err());
+    let begin = |machine: &Machine| machine.source().begin(Theirs::default());
+    let first = begin(&machine)?;
+    assert!(begin(&machine).is_err());
     drop(first);
-    let mut second = machine.source().begin()?;
+    let mut second = begin(&machine)?;
     assert_eq!(second.look()?, machine.memory().page_count());
     assert_eq!(run(&mut machine)?, 0);
     Ok(())

@@ -7,7 +7,7 @@ use machine::{
     EntryClock, Machine, MachineError,
     boot::Image,
     kvm::Host,
-    snapshot::{self, Order, Seed},
+    snapshot::{self, Seed},
 };
 
 /// Enough for every guest of these tests, and quickly compared.
@@ -101,6 +101,7 @@ pub fn copy(machine: &mut Machine) -> Machine {
         shape,
         cpu_table: cpu.digest(),
         wall_base_ns: WALL_BASE_NS,
+        digest_key: 0,
     };
     let mut frames = Vec::new();
     let sink = |kind: FrameKind, body: &[u8]| {
@@ -110,7 +111,7 @@ pub fn copy(machine: &mut Machine) -> Machine {
     };
     snapshot::write(machine, &manifest, sink).unwrap();
     assert_eq!(frames[0].body, manifest.encode().unwrap());
-    let mut seed = Seed::begin(&frames[0], Order::Once).unwrap();
+    let mut seed = Seed::begin(&frames[0]).unwrap();
     let last = frames.len() - 1;
     for (index, frame) in frames.iter().enumerate().skip(1) {
         assert_eq!(seed.add(frame).unwrap(), index == last);

@@ -4,10 +4,7 @@ use std::path::Path;
 
 use anyhow::Context;
 use ftlog::{FrameKind, FrameReader, StateDigests, decode_steps};
-use machine::{
-    kvm::Host,
-    snapshot::{Order, Seed},
-};
+use machine::{kvm::Host, snapshot::Seed};
 use replay::{
     StopSwitch,
     logfile::{Player, Summary},
@@ -44,7 +41,7 @@ pub fn names_a_place(error: &str) -> bool {
 pub fn digests(log: &Path) -> anyhow::Result<StateDigests> {
     let mut reader = FrameReader::new(std::fs::File::open(log)?);
     let mut next = || reader.read()?.context("the log has no closing record");
-    let mut seed = Seed::begin(&next()?, Order::Once)?;
+    let mut seed = Seed::begin(&next()?)?;
     while !seed.add(&next()?)? {}
     let mut machine = seed.finish(&Host::open()?)?;
     let (stop, mut outputs) = (StopSwitch::default(), Vec::new());

@@ -51,4 +51,6 @@ pub struct SeedReport {
     pub stop: StopReport,
     /// From when the guest ran on until the secondary held all, ms: so long was held what it said meanwhile.
     pub held_ms: f64,
+    /// For how long the VM had been unprotected by then, ms; none where it had not been protected before.
+    pub unprotected_ms: Option<f64>,
 }

@@ -29,13 +29,14 @@ pub struct VmIdentity {
 impl VmIdentity {
     /// What a seed of it in this generation begins with.
     #[must_use]
-    pub fn manifest(&self, generation: Generation) -> Manifest {
+    pub fn manifest(&self, generation: Generation, digest_key: u64) -> Manifest {
         Manifest {
             vm: self.vm,
             generation,
             shape: self.shape.clone(),
             cpu_table: cpuid::digest(&self.shape.cpu),
             wall_base_ns: self.wall_base_ns,
+            digest_key,
         }
     }
 

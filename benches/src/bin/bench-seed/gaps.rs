@@ -38,6 +38,7 @@ pub fn is_bulk(kind: FrameKind) -> bool {
             | FrameKind::DiskRegions
             | FrameKind::DiskDigests
             | FrameKind::SeedRound
+            | FrameKind::PageDigests
     )
 }
 

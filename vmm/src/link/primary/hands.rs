@@ -26,6 +26,7 @@ use super::{
 use crate::{
     control::{Board, Role},
     host::clock::boot_ns,
+    identity::random,
     link::{Site, connection::Connection},
 };
 
@@ -60,6 +61,8 @@ pub struct Hands {
     /// What is found out while effects are done, for the controller to hear.
     pub news: VecDeque<Event<Output, DiskRequest>>,
     pub protected: bool,
+    /// Since when it is not any more, or not yet after a takeover, ns of the host's clock.
+    pub unprotected_since_ns: Option<u64>,
     /// The secondary was told that the VM has ended.
     pub ended: bool,
 }
@@ -139,9 +142,12 @@ impl Hands {
 
     /// Sends memory while the guest runs, and stops it for the rest when that is little.
     pub fn send_memory(&mut self, link: Link, generation: Generation) {
-        let manifest = self.errands.identity.manifest(generation);
         let (disks, source) = (&self.site.outlets.disks, self.source.clone());
-        match Seeding::of_memory(link, disks, source, manifest, self.site.channel) {
+        let seeding = random().and_then(|key| {
+            let manifest = self.errands.identity.manifest(generation, u64::from_ne_bytes(key));
+            Seeding::of_memory(link, disks, source, manifest, self.site.channel)
+        });
+        match seeding {
             Ok(seeding) => {
                 self.seeding = Some(seeding);
                 self.figures.seed = Some(SeedProgress::begin());
@@ -197,7 +203,9 @@ impl Hands {
         {
             wire.connection.part();
         }
-        self.protected = false;
+        if std::mem::take(&mut self.protected) {
+            self.unprotected_since_ns = Some(boot_ns());
+        }
         self.seeding = None;
         self.log.clear();
         self.figures.seed = None;
@@ -284,12 +292,16 @@ impl Hands {
             Notice::Protected => {
                 self.protected = true;
                 self.site.put_aside();
-                let seed = self.figures.seed.take().and_then(SeedProgress::held);
+                let unprotected_ns = self.unprotected_since_ns.take().map(|since_ns| boot_ns() - since_ns);
+                let unprotected_ms = unprotected_ns.map(|ns| ns as f64 / 1e6);
+                let seed = self.figures.seed.take().and_then(|seed| seed.held(unprotected_ms));
                 board.update(|status| {
                     status.last_loss = None;
                     status.seed = seed;
                 });
-                board.notice("protected: the secondary holds the VM's state and follows");
+                let after = unprotected_ms
+                    .map_or_else(String::new, |ms| format!(", after {:.3} s without", ms / 1e3));
+                board.notice(format!("protected: the secondary holds the VM's state and follows{after}"));
             }
             Notice::LetGo => board.notice("the secondary was let go"),
             Notice::Lost(reason) => note_loss(board, reason),

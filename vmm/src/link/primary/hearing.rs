@@ -36,7 +36,7 @@ fn hear(desk: &mut Desk, link: Link, frame: &Frame) {
             }
         }
         FrameKind::Refuse => desk.tell(Event::PeerRefuses { link, reason: wire::refusal(frame) }),
-        FrameKind::DiskBases | FrameKind::DiskDigests | FrameKind::SeedRound => {
+        FrameKind::DiskBases | FrameKind::DiskDigests | FrameKind::PageDigests | FrameKind::SeedRound => {
             let seeding = desk.hands.seeding.as_ref();
             let heard = seeding.map_or(Err(LossReason::Damaged), |seeding| seeding.hear(frame));
             desk.tell_peer(link, heard.map_or_else(PeerEvent::Lost, |()| PeerEvent::Heard));

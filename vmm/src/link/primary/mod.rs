@@ -209,6 +209,7 @@ fn desk(
         awaiting_first_output,
         news: VecDeque::new(),
         protected: false,
+        unprotected_since_ns: awaiting_first_output,
         ended: false,
     };
     Desk::new(controller, hands, first)

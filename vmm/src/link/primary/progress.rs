@@ -44,8 +44,8 @@ impl SeedProgress {
         })
     }
 
-    /// The secondary holds all.
-    pub fn held(self) -> Option<SeedReport> {
+    /// The secondary holds all. Before, the VM had been unprotected for so long, if it was protected ever.
+    pub fn held(self, unprotected_ms: Option<f64>) -> Option<SeedReport> {
         let (stop, ran_on_ns) = self.stop?;
         let (now_ns, latest) = (boot_ns(), self.latest);
         Some(SeedReport {
@@ -54,6 +54,7 @@ impl SeedProgress {
             total_ms: (now_ns - self.begun_ns) as f64 / 1e6,
             stop,
             held_ms: (now_ns - ran_on_ns) as f64 / 1e6,
+            unprotected_ms,
         })
     }
 }

@@ -14,7 +14,6 @@ use replay::{
 };
 
 use super::{
-    arrival::Arrival,
     copies::Copies,
     messages::{GoLive, Report, Task},
     thread::LinkThread,
@@ -99,7 +98,7 @@ impl LinkThread {
     /// Whatever waits to be executed is overtaken.
     fn discard(&mut self, reason: String) {
         self.quit.throw();
-        self.arrival = Arrival::new(None);
+        self.arrival.end();
         self.peer.refuse(&reason);
         self.settle(Task::Discard(reason));
     }

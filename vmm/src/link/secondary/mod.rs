@@ -8,9 +8,11 @@
 //! ```
 
 mod arrival;
+mod attic;
 pub(in crate::link) mod copies;
 mod gauge;
 mod hands;
+mod holdings;
 mod listener;
 pub(in crate::link) mod messages;
 mod peer;
@@ -25,18 +27,19 @@ mod turn;
 use crossbeam_channel::RecvTimeoutError;
 use machine::VcpuThread;
 
-pub use self::{listener::Listener, messages::Served};
 use self::{
+    attic::Attic,
     listener::Offer,
     messages::{GLANCE, SessionEnd},
     session::Session,
 };
+pub use self::{listener::Listener, messages::Served};
 use super::{Site, handshake::refuse};
 use crate::control::{Role, State};
 
 /// Waits for primaries and follows them, one at a time, until one is lost and this side takes over.
 pub fn serve(site: &Site, listener: &Listener) -> anyhow::Result<Served> {
-    let vcpu = VcpuThread::current()?;
+    let (vcpu, attic) = (VcpuThread::current()?, Attic::default());
     loop {
         site.board.update(|status| {
             *status = crate::control::Status {
@@ -53,7 +56,7 @@ pub fn serve(site: &Site, listener: &Listener) -> anyhow::Result<Served> {
         let Offer { connection, hello } = offer;
         let peer = connection.peer();
         site.board.notice(format!("{peer} ({}) is the primary; its state is on the way", hello.software));
-        let session = match Session::prepare(site, hello, vcpu) {
+        let session = match Session::prepare(site, hello, vcpu, attic.clone()) {
             Ok((session, begin)) => {
                 begin(connection);
                 session

@@ -17,6 +17,7 @@ use replay::StopSwitch;
 
 use super::{
     arrival::Arrival,
+    attic::Attic,
     copies::Copies,
     gauge::Gauge,
     listener::WINDOW_BYTES,
@@ -62,7 +63,8 @@ pub struct Session {
 }
 
 impl Session {
-    /// Everything of a session that can fail, for a primary that was let in; `vcpu` is the calling thread. It begins when
+    /// Everything of a session that can fail, for a primary that was let in; `vcpu` is the calling thread, and `attic` has what was kept of an
+    /// earlier session. It begins when
     /// the link thread is given the connection.
     ///
     /// # Errors
@@ -71,6 +73,7 @@ impl Session {
         site: &Site,
         hello: Hello,
         vcpu: VcpuThread,
+        attic: Attic,
     ) -> anyhow::Result<(Self, impl FnOnce(Connection))> {
         // The listener has waited for it, and nobody has asked them for anything since.
         site.outlets.disks.replay(Duration::ZERO)?;
@@ -107,7 +110,7 @@ impl Session {
                 primary_holder: hello.holder,
                 follower,
                 peer: Peer::new(connection),
-                arrival: Arrival::new(copies),
+                arrival: Arrival::new(copies, attic),
                 divergence: None,
                 gauge,
                 reporter: Reporter::default(),

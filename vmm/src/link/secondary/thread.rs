@@ -23,6 +23,7 @@ use super::{
     arrival::Arrival,
     copies::{Copies, Letter},
     gauge::Gauge,
+    holdings::Holdings,
     messages::{Report, Task},
     peer::Peer,
     report::Reporter,
@@ -79,6 +80,7 @@ impl LinkThread {
             // The log before the clock: after a pause of this process it may show that the primary is well.
             self.hear_primary();
             self.send_digests();
+            self.send_holdings();
             self.look();
             self.peer.flush();
             self.interrupt();
@@ -97,6 +99,9 @@ impl LinkThread {
         watched.extend(self.peer.watched(!self.arrival.is_full()));
         if let Some(copies) = self.copies_to_hear() {
             watched.push(PollFd::from_borrowed_fd(copies.descriptor(), PollFlags::IN));
+        }
+        if let Some(holdings) = self.holdings_to_hear() {
+            watched.push(PollFd::from_borrowed_fd(holdings.letters.descriptor(), PollFlags::IN));
         }
         let known = self.site.wait.poll(&mut watched, patience);
         !known || !watched[0].revents().is_empty()
@@ -139,6 +144,25 @@ impl LinkThread {
         }
         if let Some(copies) = self.arrival.copies.as_ref().filter(|copies| !copies.letters.is_empty()) {
             copies.letters.wake();
+        }
+    }
+
+    /// The same of memory.
+    fn holdings_to_hear(&self) -> Option<&Holdings> {
+        self.arrival.holdings.as_ref().filter(|_| self.peer.takes_bulk())
+    }
+
+    fn send_holdings(&mut self) {
+        if let Some(holdings) = &self.arrival.holdings {
+            holdings.letters.acknowledge();
+        }
+        while let Some(body) = self.holdings_to_hear().and_then(|holdings| holdings.letters.next()) {
+            self.peer.send(FrameKind::PageDigests, &body);
+            self.peer.flush();
+        }
+        if let Some(holdings) = self.arrival.holdings.as_ref().filter(|holdings| !holdings.letters.is_empty())
+        {
+            holdings.letters.wake();
         }
     }
 

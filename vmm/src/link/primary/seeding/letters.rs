@@ -1,6 +1,6 @@
 //! What the threads of a seed and the link thread tell each other.
 
-use ftlog::{DiskBases, DiskDigests, FrameKind};
+use ftlog::{DiskBases, DiskDigests, FrameKind, PageDigests};
 use machine::transfer::Transfer;
 use protocol::seeding::{Degree, Progress};
 
@@ -28,6 +28,8 @@ pub enum Heard {
     Bases(DiskBases),
     /// What some blocks hold.
     Digests(DiskDigests),
+    /// What some pages of its memory hold already.
+    Pages(PageDigests),
     /// It has received this round.
     Round(u64),
 }

@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context, bail, ensure};
 use crossbeam_channel::Receiver;
 use ftlog::{DISK_BLOCK, FrameKind, Manifest, Message, PAGE_SIZE};
-use machine::transfer::{Source, Transfer};
+use machine::transfer::{Source, Theirs, Transfer};
 use protocol::seeding::{Next, Rounds};
 
 use super::{
@@ -42,8 +42,8 @@ pub struct Ends {
 pub fn send(turn: &Mutex<()>, source: &Source, copies: Vec<DiskCopy>, manifest: &Manifest, ends: &Ends) {
     // That of a session which was lost may not have noticed yet, and takes marks.
     let _turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
-    let sent = ends.begin(source, manifest).and_then(|round_trip_ns| {
-        let mut sender = Sender::new(source.begin()?, copies, round_trip_ns, ends)?;
+    let sent = ends.begin(source, manifest).and_then(|(theirs, round_trip_ns)| {
+        let mut sender = Sender::new(source.begin(theirs)?, copies, round_trip_ns, ends)?;
         sender.send_rounds().map(|()| sender.transfer)
     });
     ends.mailbox.send(match sent {
@@ -53,16 +53,47 @@ pub fn send(turn: &Mutex<()>, source: &Source, copies: Vec<DiskCopy>, manifest: 
 }
 
 impl Ends {
-    /// Gives the time that a word takes to the secondary and back, ns.
-    fn begin(&self, source: &Source, manifest: &Manifest) -> anyhow::Result<u64> {
+    /// Gives what the secondary's memory holds, and the time that a word takes there and back, ns.
+    fn begin(&self, source: &Source, manifest: &Manifest) -> anyhow::Result<(Theirs, u64)> {
         self.tell(Letter::Frame(FrameKind::Begin, manifest.encode()?))?;
-        for body in source.boot_pages() {
-            self.tell(Letter::Frame(FrameKind::BootPages, body.clone()))?;
+        let (theirs, boot) = self.learn(manifest.digest_key, source.page_count())?;
+        if boot != source.boot_pages().digest() {
+            for body in source.boot_pages().bodies() {
+                self.tell(Letter::Frame(FrameKind::BootPages, body.clone()))?;
+            }
         }
         self.await_receipt(0)?;
         let asked_ns = boot_ns();
         self.await_receipt(0)?;
-        Ok(boot_ns() - asked_ns)
+        Ok((theirs, boot_ns() - asked_ns))
+    }
+
+    /// What its memory holds, and a digest of what it has of RAM at power-on.
+    fn learn(&self, key: u64, page_count: u64) -> anyhow::Result<(Theirs, u128)> {
+        let mut theirs = Theirs { key, pages: Vec::new() };
+        loop {
+            let Heard::Pages(digests) = self.heard.recv().context("the peer is lost")? else {
+                bail!("the secondary says something else than what its memory holds");
+            };
+            let last = theirs.pages.last().map(|(gpa, _)| *gpa);
+            let rises = digests.pages.first().is_none_or(|(gpa, _)| Some(*gpa) > last);
+            let count = (theirs.pages.len() + digests.pages.len()) as u64;
+            ensure!(rises && count <= page_count, "the secondary says what it holds where no memory is");
+            theirs.pages.extend(digests.pages);
+            if digests.last {
+                return self.tell_of(&theirs).map(|()| (theirs, digests.boot));
+            }
+        }
+    }
+
+    fn tell_of(&self, theirs: &Theirs) -> anyhow::Result<()> {
+        if theirs.pages.is_empty() {
+            return Ok(());
+        }
+        let mib = (theirs.pages.len() * PAGE_SIZE) as f64 / f64::from(1 << 20);
+        self.tell(Letter::Notice(format!(
+            "the secondary has {mib:.1} MiB of an earlier session: what differs is sent"
+        )))
     }
 
     /// Waits until the secondary has received all that was said.

@@ -7,7 +7,9 @@
 //!     │◄── DiskRegions: what may differ since ──────┤ (all of it where there is none)
 //!     ├── DiskDigests: what each block holds ──────►│ compares with its own, while the VM runs and writes   disks
 //!     │◄── DiskBlock … ─────────────────────────────┤ what differs
-//!     │◄── Begin BootPages … ───────────────────────┤
+//!     │◄── Begin ───────────────────────────────────┤
+//!     ├── PageDigests: what its memory holds ──────►│ of an earlier session of this VM, if there was one
+//!     │◄── BootPages … ─────────────────────────────┤ unless it has them
 //!     │◄── Pages … DiskBlock … SeedRound ───────────┤ RAM, and what was written to it and to the disks
 //!     ├── SeedRound ───────────────────────────────►│ meanwhile, round by round                             memory
 //!     │                                             │ stop: what is left                                   ../vcpu
@@ -25,7 +27,7 @@ use std::{io, thread};
 use crossbeam_channel::{Sender, bounded};
 use disks::compare_all;
 pub use disks::send_changes;
-use ftlog::{DiskBases, DiskDigests, Frame, FrameKind, Generation, Manifest};
+use ftlog::{DiskBases, DiskDigests, Frame, FrameKind, Generation, Manifest, PageDigests};
 pub use letters::{Heard, Letter};
 use machine::transfer::Source;
 use protocol::{LossReason, primary::Link};
@@ -96,6 +98,7 @@ impl Seeding {
         let heard = match frame.kind {
             FrameKind::DiskBases => DiskBases::decode(&frame.body).ok().map(Heard::Bases),
             FrameKind::DiskDigests => DiskDigests::decode(&frame.body).ok().map(Heard::Digests),
+            FrameKind::PageDigests => PageDigests::decode(&frame.body).ok().map(Heard::Pages),
             _ => frame.body.as_slice().try_into().ok().map(|number| Heard::Round(u64::from_le_bytes(number))),
         };
         // Nobody takes it when the thread has come to an end, which is told by a letter.
