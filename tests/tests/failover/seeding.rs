@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use ftvmm::{
-    control::{Request, State, Status},
+    control::{Request, SeedReport, State, Status},
     demo::{
         client::Mix,
         pair::{Member, Place},
@@ -79,8 +79,12 @@ fn a_seed_that_is_called_off_leaves_the_guest_as_fast_as_it_was() {
         let setup = stage.setup.clone();
         let place = Place::here(stage.free_tap(&[&primary]));
         let (mut other, address) = setup.secondary(&stage.name("secondary"), place)?;
-        primary.protect(&address)?;
-        primary.wait_protected()?;
+        let control = primary.control().to_str().context("the socket's path is no text")?;
+        let asked = stage.ftvmm(&["protect", "--to", &address, "--wait", "--control", control, "--json"])?;
+        ensure!(asked.status.success(), "{asked:?}");
+        let seed: SeedReport = serde_json::from_slice(&asked.stdout)?;
+        ensure!(seed.stop.total_ms > 0.0 && seed.unprotected_ms.is_none(), "{seed:?}");
+        ensure!(primary.status()?.state == State::Protected, "it was to be waited for");
         primary.process.kill()?;
         wait_alone(&mut other)?;
         wait_running(&mut other)

@@ -11,6 +11,7 @@ mod hearing;
 mod letters;
 mod means;
 mod messages;
+mod notices;
 mod orders;
 mod outbox;
 mod progress;

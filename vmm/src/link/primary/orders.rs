@@ -154,11 +154,14 @@ impl Orders {
 
     /// The seed is sent, or came to nothing: run on, as fast as before.
     pub fn end_seed(&self) {
+        let mut left = None;
         self.change(|state| {
-            state.seed = None;
+            left = state.seed.take();
             state.stopping = false;
             state.slowed = Degree::default();
         });
+        // Not while the vCPU thread may want the lock: KVM takes its time to forget which pages it was to watch.
+        drop(left);
     }
 
     /// Run more slowly.

@@ -34,9 +34,14 @@ impl StopParts {
         self.report.pages_ms = self.lap();
     }
 
-    /// So is the state of vCPU and devices: the guest runs on.
-    pub fn end(mut self) -> StopReport {
+    /// So is the state of vCPU and devices.
+    pub fn state_sent(&mut self) {
         self.report.state_ms = self.lap();
+    }
+
+    /// KVM watches no pages any more: the guest runs on.
+    pub fn end(mut self) -> StopReport {
+        self.report.tracking_ms = self.lap();
         self.report.pages = self.pages;
         self.report.total_ms = ms(boot_ns() - self.begun_ns);
         self.report

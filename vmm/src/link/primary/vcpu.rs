@@ -124,6 +124,8 @@ impl Recorded {
         self.disks.begin_bases(self.identity.vm, generation, machine.time_ns());
         let state = machine.save()?.encode();
         self.outbox.tell(state.len() as u64, FromVcpu::SeedFrame(link, FrameKind::State, state))?;
+        parts.state_sent();
+        drop(transfer);
         self.outbox.tell(0, FromVcpu::SeedSent(link, parts.end()))
     }
 
