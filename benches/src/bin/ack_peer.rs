@@ -268,6 +268,7 @@ mod tests {
         let (mut connection, peer) = connect();
         connection.send(FrameKind::Begin, &manifest().encode().unwrap());
         connection.send(FrameKind::Steps, &batch(Position(6), 1));
+        assert_eq!(connection.receive_within(PATIENCE).unwrap().kind, FrameKind::PageDigests);
         assert!(matches!(connection.receive_within(PATIENCE), Err(ReceiveError::Closed)));
         let error = peer.join().unwrap().unwrap_err().to_string();
         assert!(error.contains("goes on at"), "{error}");
