@@ -48,7 +48,7 @@ impl Tracker {
             self.pending.unite(range, &words);
         }
         self.next = 0;
-        Ok(self.pending.len())
+        Ok(self.pending.count())
     }
 
     /// Takes some pages out of what is pending, in ascending order, from at most `most` times 64 that follow each other;

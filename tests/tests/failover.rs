@@ -81,9 +81,14 @@ use std::time::Duration;
 
 use ftvmm::{
     control::{Role, State, Status},
-    demo::{client::Reply, net, pair::Member, wait},
+    demo::{
+        client::{Load, Reply},
+        net,
+        pair::Member,
+        wait,
+    },
 };
-use ftvmm_tests::stage::Stage;
+use ftvmm_tests::stage::{self, PATIENCE, Stage};
 
 /// Silence that counts as a loss in these tests, ms: long enough for a machine with other things to do.
 const TIMEOUT_MS: u64 = 1000;
@@ -112,6 +117,14 @@ fn wait_halted(member: &mut Member) -> anyhow::Result<()> {
 fn wait_alone(member: &mut Member) -> anyhow::Result<Status> {
     let alone = |role, state| role == Role::Primary && state == State::Unprotected;
     member.wait_status("alone", SOON, |status| alone(status.role, status.state))
+}
+
+/// The primary dies, and its clients find everything at its secondary.
+fn survive_the_primary(primary: &mut Member, secondary: &mut Member, load: Load) -> anyhow::Result<()> {
+    primary.process.kill()?;
+    secondary.wait_takeover()?;
+    load.await_answers(100, PATIENCE)?;
+    stage::judge(load).map(drop)
 }
 
 /// Frames that this member's guest has emitted, where all TAP devices are in the test's own network.

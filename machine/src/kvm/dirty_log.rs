@@ -44,12 +44,13 @@ pub fn read(vm: &VmFd, slot: u32, bytes: u64) -> Result<Vec<u64>, KvmError> {
 /// the guest's next write to each of these pages noted. `pages` are in the slot from there on.
 pub fn clear(vm: &VmFd, slot: u32, first: u64, pages: u64, words: &[u64]) -> Result<(), KvmError> {
     let num_pages = pages.min(words.len() as u64 * 64) as u32;
-    let mut words = words.to_vec();
     let request = kvm_clear_dirty_log {
         slot,
         num_pages,
         first_page: first,
-        __bindgen_anon_1: kvm_clear_dirty_log__bindgen_ty_1 { dirty_bitmap: words.as_mut_ptr().cast() },
+        __bindgen_anon_1: kvm_clear_dirty_log__bindgen_ty_1 {
+            dirty_bitmap: words.as_ptr().cast_mut().cast(),
+        },
     };
     // SAFETY: the kernel reads the structure and as many bits as it has pages, all of which outlive the call.
     #[allow(unsafe_code)]

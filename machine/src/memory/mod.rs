@@ -26,8 +26,7 @@ use xxhash_rust::xxh3::Xxh3;
 
 pub use doorbell::{DEADLINE_PAGE, Doorbell, ENTRY_CLOCK_PORT};
 pub use page::{PAGE_SIZE, Page, digest as page_digest, is_zero};
-pub use page_set::PageSet;
-pub(crate) use page_set::{WORD_BYTES, pages_of};
+pub(crate) use page_set::{PageSet, WORD_BYTES, pages_of};
 
 /// Four times what VMware's fault tolerance takes, and half of what guests are told that an address can name.
 pub const MAX_MIB: u32 = 512 << 10;

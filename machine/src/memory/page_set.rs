@@ -46,14 +46,8 @@ impl PageSet {
 
     /// How many there are.
     #[must_use]
-    pub fn len(&self) -> u64 {
+    pub fn count(&self) -> u64 {
         self.ranges.iter().flat_map(|bits| &bits.words).map(|word| u64::from(word.count_ones())).sum()
-    }
-
-    /// Whether there is none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.ranges.iter().all(|bits| bits.words.iter().all(|word| *word == 0))
     }
 
     /// Whether the page at `gpa` is among them.
@@ -75,14 +69,6 @@ impl PageSet {
         let there = self.ranges[range].words[word] & bit != 0;
         self.ranges[range].words[word] &= !bit;
         there
-    }
-
-    /// Their addresses, ascending.
-    pub fn iter(&self) -> impl Iterator<Item = u64> {
-        self.ranges.iter().flat_map(|bits| {
-            let addresses = (bits.range.start..).step_by(WORD_BYTES as usize);
-            bits.words.iter().zip(addresses).flat_map(|(word, gpa)| pages_of(*word, gpa))
-        })
     }
 
     /// Adds what a bitmap of the RAM's range number `range` has.
@@ -131,18 +117,26 @@ mod tests {
 
     const PAGE: u64 = PAGE_SIZE as u64;
 
+    /// Their addresses, ascending.
+    fn pages(set: &PageSet) -> impl Iterator<Item = u64> {
+        set.ranges.iter().flat_map(|bits| {
+            let addresses = (bits.range.start..).step_by(WORD_BYTES as usize);
+            bits.words.iter().zip(addresses).flat_map(|(word, gpa)| pages_of(*word, gpa))
+        })
+    }
+
     #[test]
     fn pages_on_both_sides_of_the_hole_are_told_apart() {
         let memory = Memory::new(3073).unwrap();
         let mut set = PageSet::none(&memory);
-        let pages = [0, 65 * PAGE, (3 << 30) - PAGE, 4 << 30, (4 << 30) + (1 << 20) - PAGE];
-        for gpa in pages {
+        let inserted = [0, 65 * PAGE, (3 << 30) - PAGE, 4 << 30, (4 << 30) + (1 << 20) - PAGE];
+        for gpa in inserted {
             set.insert(gpa);
             set.insert(3 << 30);
             set.insert((4 << 30) + (1 << 20));
         }
-        assert_eq!(set.iter().collect::<Vec<_>>(), pages);
-        assert_eq!(set.len(), pages.len() as u64);
+        assert_eq!(pages(&set).collect::<Vec<_>>(), inserted);
+        assert_eq!(set.count(), inserted.len() as u64);
         assert!(set.take(65 * PAGE) && !set.take(65 * PAGE) && !set.take(3 << 30));
         assert!(set.contains(4 << 30) && !set.contains(3 << 30) && !set.contains(PAGE));
     }
@@ -151,8 +145,8 @@ mod tests {
     fn all_are_those_that_there_are() {
         let memory = Memory::new(5).unwrap();
         let set = PageSet::all(&memory);
-        assert_eq!(set.len(), memory.page_count());
-        assert_eq!(set.iter().last(), Some((5 << 20) - PAGE));
+        assert_eq!(set.count(), memory.page_count());
+        assert_eq!(pages(&set).last(), Some((5 << 20) - PAGE));
     }
 
     #[test]
@@ -172,6 +166,6 @@ mod tests {
             );
         }
         assert_eq!(found, pages);
-        assert!(set.is_empty());
+        assert_eq!(set.count(), 0);
     }
 }

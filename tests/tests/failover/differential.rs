@@ -13,7 +13,7 @@ use ftvmm_tests::{
     stage::{self, PATIENCE, Pair, Stage},
 };
 
-use super::{SOON, THINKING, TIMEOUT_MS};
+use super::{SOON, THINKING, TIMEOUT_MS, survive_the_primary};
 
 /// Of the guest's memory that never changes, MiB.
 const MIB: u64 = 16;
@@ -59,11 +59,7 @@ fn a_secondary_that_was_let_go_gets_what_differs_when_it_is_wanted_again() {
             primary.ask(&Request::TestRestartSecondary)?;
             is_small(&protected_again(&mut primary)?)?;
         }
-        primary.process.kill()?;
-        secondary.wait_takeover()?;
-        load.await_answers(100, PATIENCE)?;
-        stage::judge(load)?;
-        Ok(())
+        survive_the_primary(&mut primary, &mut secondary, load)
     });
 }
 
@@ -80,10 +76,6 @@ fn a_secondary_that_was_silent_for_too_long_gets_what_differs_when_it_is_back() 
         let protected = |status: &Status| status.state == State::Protected;
         let status = primary.wait_status("protected again", 2 * SOON, protected)?;
         is_small(&status.seed.context("it does not tell of the seed")?)?;
-        primary.process.kill()?;
-        secondary.wait_takeover()?;
-        load.await_answers(100, PATIENCE)?;
-        stage::judge(load)?;
-        Ok(())
+        survive_the_primary(&mut primary, &mut secondary, load)
     });
 }

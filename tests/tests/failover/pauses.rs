@@ -6,7 +6,7 @@ use ftvmm::{
 };
 use ftvmm_tests::stage::{self, CLIENTS, PATIENCE, Pair};
 
-use super::{SOON, THINKING, TIMEOUT_MS, frames, wait_alone, wait_halted};
+use super::{SOON, THINKING, TIMEOUT_MS, frames, survive_the_primary, wait_alone, wait_halted};
 
 /// What a primary that comes back may still say before it learns that it has lost: answers that the secondary had
 /// acknowledged before the pause, and their acknowledgements of what the clients sent.
@@ -52,11 +52,7 @@ fn a_secondary_that_was_stopped_too_long_is_let_go_and_seeded_again() {
         secondary.wait_status("following", SOON, |status| status.state == State::Following)?;
         assert_eq!(frames(&secondary)?, silent, "a secondary spoke");
 
-        primary.process.kill()?;
-        secondary.wait_takeover()?;
-        load.await_answers(100, PATIENCE)?;
-        stage::judge(load)?;
-        Ok(())
+        survive_the_primary(&mut primary, &mut secondary, load)
     });
 }
 

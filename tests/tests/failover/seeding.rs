@@ -15,7 +15,7 @@ use ftvmm_tests::{
     way::{Way, Wire},
 };
 
-use super::{SOON, THINKING, TIMEOUT_MS, wait_alone};
+use super::{SOON, THINKING, TIMEOUT_MS, survive_the_primary, wait_alone};
 
 /// Writes its memory all the time, and comes to a sync point every few milliseconds.
 const WRITER: [&str; 2] = ["--cmdline", "rounds=100000000 passes=100"];
@@ -105,10 +105,6 @@ fn a_guest_that_serves_is_seeded_without_anybody_noticing() {
             let status = primary.wait_status("protected again", SOON, again)?;
             ensure!(status.seed.is_some(), "{status:?}");
         }
-        primary.process.kill()?;
-        secondary.wait_takeover()?;
-        load.await_answers(100, PATIENCE)?;
-        stage::judge(load)?;
-        Ok(())
+        survive_the_primary(&mut primary, &mut secondary, load)
     });
 }

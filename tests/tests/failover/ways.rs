@@ -13,7 +13,7 @@ use ftvmm_tests::{
     way::{Way, Wire},
 };
 
-use super::{THINKING, TIMEOUT_MS, ok};
+use super::{THINKING, TIMEOUT_MS, ok, survive_the_primary};
 
 /// A wire that takes what it is given.
 const FAST: u64 = 1 << 30;
@@ -35,11 +35,7 @@ fn a_seed_over_a_slow_wire_ends_and_protects() {
         let (mut primary, mut secondary) = pair_over(stage, wire)?;
         let load = stage.load(Mix::Count, THINKING, 21)?;
         load.await_answers(100, PATIENCE)?;
-        primary.process.kill()?;
-        secondary.wait_takeover()?;
-        load.await_answers(100, PATIENCE)?;
-        stage::judge(load)?;
-        Ok(())
+        survive_the_primary(&mut primary, &mut secondary, load)
     });
 }
 

@@ -7,7 +7,7 @@ use clap::Args;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::seed::{describe_seed, describe_seeding};
+use super::seed::{describe_seed, describe_seeding, mib};
 use crate::control::{BaseReport, ConsoleReport, DiskReport, NetReport, Request, Status, Takeover, request};
 
 /// Which process to talk to, and how to show its answer.
@@ -35,11 +35,15 @@ impl Target {
         if self.json {
             show(&format!("{answer}\n"));
         } else {
-            let status = serde_json::from_value(answer).context("the process is of another version")?;
-            show(&describe_status(&status));
+            show(&describe_status(&understand(answer)?));
         }
         Ok(0)
     }
+}
+
+/// What a process says of itself.
+pub fn understand(answer: Value) -> anyhow::Result<Status> {
+    serde_json::from_value(answer).context("the process is of another version")
 }
 
 /// In UTC, because the two hosts of a pair are compared.
@@ -133,7 +137,6 @@ fn describe_net(net: &NetReport) -> String {
 fn describe_disk(index: usize, disk: &DiskReport) -> String {
     let DiskReport { path, mode, readonly, bytes, in_flight, errors, resync, base } = disk;
     let access = if *readonly { ", readonly" } else { "" };
-    let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
     let resync = resync.as_ref().map_or_else(String::new, |resync| {
         let (compared, moved) = (mib(resync.compared_bytes), mib(resync.moved_bytes));
         let total = mib(resync.total_bytes);

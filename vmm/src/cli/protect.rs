@@ -2,13 +2,12 @@
 
 use std::{io::IsTerminal, thread, time::Duration};
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
-use serde_json::Value;
 
 use super::{
-    control::{Target, show},
+    control::{Target, show, understand},
     seed::{describe_seed, describe_seeding},
 };
 use crate::control::{Request, State, Status, peer_address, request};
@@ -58,9 +57,7 @@ impl Destination {
     fn await_protection(&self) -> anyhow::Result<Status> {
         let bar = Bar::new()?;
         loop {
-            let answer: Value = request(&self.target.control, &Request::Status)?;
-            let status: Status =
-                serde_json::from_value(answer).context("the process is of another version")?;
+            let status = understand(request(&self.target.control, &Request::Status)?)?;
             let wanted = status.peer.as_ref() == Some(&self.to);
             match status.state {
                 State::Protected if wanted => return Ok(status),

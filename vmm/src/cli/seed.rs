@@ -37,6 +37,7 @@ pub fn describe_seed(seed: &SeedReport) -> String {
     )
 }
 
-fn mib(bytes: u64) -> f64 {
+/// In MiB.
+pub fn mib(bytes: u64) -> f64 {
     bytes as f64 / f64::from(1 << 20)
 }

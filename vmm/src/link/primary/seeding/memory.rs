@@ -10,7 +10,7 @@ use anyhow::{Context, bail, ensure};
 use crossbeam_channel::Receiver;
 use ftlog::{DISK_BLOCK, FrameKind, Manifest, Message, PAGE_SIZE};
 use machine::transfer::{Source, Theirs, Transfer};
-use protocol::seeding::{Next, Rounds};
+use protocol::seeding::{Degree, Next, Rounds};
 
 use super::{
     disks::send_changes,
@@ -134,16 +134,19 @@ impl<'a> Sender<'a> {
     }
 
     fn send_rounds(&mut self) -> anyhow::Result<()> {
+        let mut slowed = Degree::default();
         for number in 1.. {
             self.send_pages()?;
             self.send_blocks()?;
             self.ends.await_receipt(number)?;
             let written = self.transfer.look()? + self.blocks_written() * PAGES_IN_BLOCK;
-            let degree = self.rounds.progress(boot_ns()).degree;
             match self.rounds.ended(written, boot_ns()) {
                 Next::Stop => break,
-                Next::Round(stronger) if stronger != degree => self.ends.tell(Letter::Slow(stronger))?,
-                Next::Round(_) => {}
+                Next::Round(degree) if degree == slowed => {}
+                Next::Round(degree) => {
+                    slowed = degree;
+                    self.ends.tell(Letter::Slow(degree))?;
+                }
             }
         }
         self.tell_progress()
