@@ -36,7 +36,7 @@ const CHECKED_LEN: usize = HEADER_LEN - size_of::<u64>();
 pub enum FrameKind {
     /// What the execution starts from: [`crate::Manifest`].
     Begin = 1,
-    /// Guest memory: [`crate::Pages`].
+    /// Guest memory: [`crate::Pages`]; behind the state, that of a [`crate::Delta`].
     Pages = 2,
     /// vCPU, devices and pending input; opaque to this crate.
     State = 3,
@@ -83,13 +83,18 @@ pub enum FrameKind {
     DiskRegions = 23,
     /// Primary: a round of memory is sent; body: its number, 8 bytes. Secondary, with the same body: it is received.
     SeedRound = 24,
-    /// Secondary, once a seed has begun: what its memory holds already: [`crate::PageDigests`].
+    /// Secondary, once a seed has begun or it was asked: what its memory holds already: [`crate::PageDigests`].
     PageDigests = 25,
+    /// The vCPU of a [`crate::Delta`], whose pages came before it in `Pages` frames.
+    Delta = 26,
+    /// Primary, in the log: what does the secondary's memory hold here? Body: the key of the [`crate::PageDigests`] that
+    /// answer it, 8 bytes.
+    AskPages = 27,
 }
 
 impl FrameKind {
     /// All kinds, in the order of their numbers, which start at 1.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 27] = [
         Self::Begin,
         Self::Pages,
         Self::State,
@@ -115,6 +120,8 @@ impl FrameKind {
         Self::DiskRegions,
         Self::SeedRound,
         Self::PageDigests,
+        Self::Delta,
+        Self::AskPages,
     ];
 
     fn from_wire(value: u16) -> Option<Self> {

@@ -9,12 +9,12 @@
 //! └────────┴──────────┘└────────┴──────────┘└────────┴──────────┘
 //!   40 bytes, [`mod@frame`]
 //!
-//! a file:      Begin  BootPages*  Pages*  State  Steps*  End
-//!              └ initial state ───────────────┘  └ log ┘ └ digests of the state at the end; without it the file was cut off
+//! a file:      Begin  BootPages*  Pages*  State  ([Pages* Delta] Steps)*  End
+//!              └ initial state ───────────────┘  └ log ─────────────────┘ └ digests of the state at the end; without it the file was cut off
 //!
-//! primary   →  Hello            Begin  BootPages* (Pages* SeedRound)* State SeedDone       Steps* Heartbeat* … Registers | Detach | End
+//! primary   →  Hello            Begin  BootPages* (Pages* SeedRound)* State SeedDone       ([Pages* Delta] Steps)* AskPages* Heartbeat* … Registers | Detach | End
 //!                               DiskRegions* DiskBlock* (each at any time before SeedDone)
-//! secondary →         Welcome   DiskBases* DiskDigests*  PageDigests* SeedRound*  SeedHeld  Ack*   Heartbeat* … Diverged
+//! secondary →         Welcome   DiskBases* DiskDigests*  PageDigests* SeedRound*  SeedHeld  Ack*   PageDigests*  Heartbeat* … Diverged
 //!                   | Refuse
 //!
 //! Steps body:  first position │ count │ step … step              [`step`]
@@ -27,6 +27,7 @@
 //!
 //! A change of anything here is a new [`FORMAT_VERSION`] with its own golden files in `tests/golden`.
 
+pub mod delta;
 mod digest;
 pub mod disks;
 pub mod event;
@@ -41,6 +42,7 @@ mod registers;
 pub mod step;
 pub mod writer;
 
+pub use delta::{ArrivingDelta, Delta, DeltaError, MAX_VCPU};
 pub use digest::RunningDigest;
 pub use disks::{
     DIGESTS_PER_FRAME, DISK_BLOCK, DiskBase, DiskBases, DiskBlock, DiskDigests, DiskRegions, DisksError,

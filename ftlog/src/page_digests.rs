@@ -74,6 +74,12 @@ impl PageDigests {
         body
     }
 
+    /// Whether a body that was [encoded](Self::encode) is the last.
+    #[must_use]
+    pub fn is_last(body: &[u8]) -> bool {
+        Header::ref_from_prefix(body).is_ok_and(|(header, _)| header.last.get() == 1)
+    }
+
     /// What the body of a `PageDigests` frame says.
     ///
     /// # Errors

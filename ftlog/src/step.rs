@@ -30,6 +30,9 @@ pub enum ExitKind {
     Halt = 3,
     /// A filtered model-specific register.
     Msr = 4,
+    /// None: the guest was stopped where it was, which no execution finds again. A [`crate::Delta`] leads there, and such a
+    /// step is the first in its frame.
+    Forced = 5,
 }
 
 /// A byte that names no [`ExitKind`].
@@ -46,6 +49,7 @@ impl TryFrom<u8> for ExitKind {
             2 => Ok(Self::Mmio),
             3 => Ok(Self::Halt),
             4 => Ok(Self::Msr),
+            5 => Ok(Self::Forced),
             other => Err(UnknownExitKind(other)),
         }
     }

@@ -18,7 +18,7 @@ struct Raw {
     reserved: u32,
 }
 
-const QUERY: Raw = Raw { magic: *b"FTLG", version: 6, kind: 16, sequence: 0, body_len: 0, reserved: 0 };
+const QUERY: Raw = Raw { magic: *b"FTLG", version: 7, kind: 16, sequence: 0, body_len: 0, reserved: 0 };
 
 impl Raw {
     fn bytes(self, body: &[u8]) -> Vec<u8> {
@@ -57,7 +57,7 @@ fn kinds_keep_their_numbers() {
         let (frames, error) = common::read_all(&Raw { kind: kind as u16, ..QUERY }.bytes(b""));
         assert!(error.is_none() && frames[0].kind == kind);
     }
-    for kind in [0, 26, u16::MAX] {
+    for kind in [0, 28, u16::MAX] {
         let text = format!("frame 0 at byte 0: unknown kind {kind}");
         assert_eq!(message(&Raw { kind, ..QUERY }.bytes(b"")), text);
     }
@@ -71,8 +71,8 @@ fn bad_headers_are_named() {
         "frame 0 at byte 0: magic [7f, 45, 4c, 46], [46, 54, 4c, 47] expected"
     );
     assert_eq!(
-        bad(Raw { version: 7, ..QUERY }),
-        "frame 0 at byte 0: format version 7, this program reads version 6"
+        bad(Raw { version: 8, ..QUERY }),
+        "frame 0 at byte 0: format version 8, this program reads version 7"
     );
     assert_eq!(bad(Raw { reserved: 5, ..QUERY }), "frame 0 at byte 0: reserved field 0x5, 0 expected");
     assert_eq!(bad(Raw { sequence: 3, ..QUERY }), "frame 0 at byte 0: sequence 3, 0 expected");
@@ -86,7 +86,7 @@ fn bad_headers_are_named() {
 
 #[test]
 fn another_version_is_named_whatever_its_layout() {
-    let text = "frame 0 at byte 0: format version 1025, this program reads version 6";
+    let text = "frame 0 at byte 0: format version 1025, this program reads version 7";
     assert_eq!(message(b"FTLG\x01\x04"), text, "before there is a whole header");
     assert_eq!(message(&[&b"FTLG\x01\x04"[..], &[0xee; 200]].concat()), text, "before its checksum");
 }
@@ -96,7 +96,7 @@ fn errors_name_the_frame_and_its_place() {
     let mut stream = common::encode(&common::small_file()).concat();
     let start = stream.len();
     stream.extend(Raw { sequence: 4, ..QUERY }.bytes(b""));
-    assert_eq!(message(&stream), format!("frame 6 at byte {start}: sequence 4, 6 expected"));
+    assert_eq!(message(&stream), format!("frame 7 at byte {start}: sequence 4, 7 expected"));
 }
 
 #[test]
@@ -159,7 +159,7 @@ fn a_writer_counts() {
         assert_eq!(writer.write(*kind, body).unwrap(), sequence as u64);
     }
     writer.flush().unwrap();
-    assert_eq!((writer.frames(), writer.bytes()), (8, writer.get_ref().len() as u64));
+    assert_eq!((writer.frames(), writer.bytes()), (12, writer.get_ref().len() as u64));
     assert_eq!(writer.into_inner(), common::encode(&common::file()).concat());
 }
 

@@ -1,4 +1,4 @@
-//! The bytes of format version 6, for ever, and those of the versions before it, which are refused.
+//! The bytes of format version 7, for ever, and those of the versions before it, which are refused.
 //!
 //! A change of the format is a new version with new files beside these; the files here are never edited. Until then
 //! a failure means that logs already written could no longer be read.
@@ -20,9 +20,9 @@ fn path(name: &str) -> PathBuf {
 
 fn files() -> [(&'static str, Parts); 3] {
     [
-        ("v6-file.bin", common::file()),
-        ("v6-primary.bin", common::primary()),
-        ("v6-secondary.bin", common::secondary()),
+        ("v7-file.bin", common::file()),
+        ("v7-primary.bin", common::primary()),
+        ("v7-secondary.bin", common::secondary()),
     ]
 }
 
@@ -45,11 +45,13 @@ fn decoder_still_reads_them() {
 
 #[test]
 fn another_version_is_refused_by_its_number() {
-    for (version, part) in [1, 2, 3, 4, 5].into_iter().flat_map(|version| PARTS.map(|part| (version, part))) {
+    for (version, part) in
+        [1, 2, 3, 4, 5, 6].into_iter().flat_map(|version| PARTS.map(|part| (version, part)))
+    {
         let name = format!("v{version}-{part}.bin");
         let (frames, error) = common::read_all(&fs::read(path(&name)).unwrap());
         assert!(frames.is_empty(), "{name}");
-        let text = format!("frame 0 at byte 0: format version {version}, this program reads version 6");
+        let text = format!("frame 0 at byte 0: format version {version}, this program reads version 7");
         assert_eq!(error.unwrap().to_string(), text, "{name}");
     }
 }
@@ -74,8 +76,11 @@ fn check_body(kind: FrameKind, body: &[u8]) {
         FrameKind::State => assert_eq!(body, b"opaque"),
         FrameKind::Steps => {
             let StepsFrame { first, steps } = decode_steps(body).unwrap();
-            let expected =
-                if first == Position(1000) { common::steps() } else { common::steps()[..1].to_vec() };
+            let expected = match first {
+                Position(1000) => common::steps(),
+                Position(1005) => common::forced(),
+                _ => common::steps()[..1].to_vec(),
+            };
             assert_eq!(steps, expected);
         }
         FrameKind::End => assert_eq!(End::decode(body).unwrap(), common::end()),
@@ -97,6 +102,8 @@ fn check_body(kind: FrameKind, body: &[u8]) {
         FrameKind::DiskBlock => assert_eq!(DiskBlock::decode(body).unwrap(), common::block()),
         FrameKind::Report => assert_eq!(Report::decode(body).unwrap(), common::report()),
         FrameKind::PageDigests => assert_eq!(PageDigests::decode(body).unwrap(), common::page_digests()),
+        FrameKind::Delta => assert_eq!(common::delta().frames().last(), Some((kind, body.to_vec()))),
+        FrameKind::AskPages => assert_eq!(body, 5u64.to_le_bytes()),
         FrameKind::SeedRound => assert_eq!(body, 2u64.to_le_bytes()),
         FrameKind::SeedDone
         | FrameKind::SeedHeld

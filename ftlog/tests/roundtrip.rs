@@ -51,7 +51,12 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
-    prop::collection::vec(step(), 1..12)
+    (any::<bool>(), prop::collection::vec(step(), 1..12)).prop_map(|(forced, mut steps)| {
+        if forced {
+            (steps[0].exit, steps[0].entries) = (ExitKind::Forced, None);
+        }
+        steps
+    })
 }
 
 fn kind() -> impl Strategy<Value = FrameKind> {

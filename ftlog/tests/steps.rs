@@ -129,6 +129,11 @@ fn what_does_not_fit_leaves_the_encoder_as_it_was() {
     assert_eq!(error, EncodeError::DiskStatus { position, index: 0, status: 3 });
     let error = refuse(&mut encoder, &Step { entries: Some(1), ..QUIET });
     assert_eq!(error, EncodeError::EntriesWithoutPort { position, exit: ExitKind::Halt });
+    encoder.push(Step { exit: ExitKind::Forced, ..QUIET }.as_ref()).unwrap();
+    let forced = Step { exit: ExitKind::Forced, ..QUIET };
+    let error = refuse(&mut encoder, &forced);
+    assert_eq!(error, EncodeError::ForcedBehindOthers { position: position.next() });
+    let (mut encoder, _) = (StepEncoder::new(position), encoder);
     let len = STEP + 16 + 100 * (EVENT_LEN + 65535);
     assert_eq!(refuse(&mut encoder, &with_frames(100, 65535)), EncodeError::StepTooLong { position, len });
 
@@ -192,6 +197,10 @@ fn bad_steps_are_named_with_their_place() {
     assert_eq!(problem_with(EVENT + 2, &65536_u32.to_le_bytes()), (EVENT, too_long));
     let left = 2 + 4 + 8 + 16;
     assert_eq!(problem_with(EVENT + 2, &[0xff]), (PAYLOAD, StepProblem::Truncated { needed: 0xff, left }));
+    let second = PAYLOAD + 2 + 4 + 8;
+    let forced = decode_with(second + 12, &[5]);
+    let problem = StepProblem::ForcedBehindOthers;
+    assert_eq!(forced, Err(DecodeError::Step { position: Position(11), offset: second, problem }));
     let unknown = StepProblem::RegisterMask(1 << 18 | 4);
     assert_eq!(problem_with(mask, &(1_u32 << 18 | 4).to_le_bytes()), (mask, unknown));
     assert_eq!(problem_with(mask + 4, &[0]), (mask + 4, StepProblem::UnchangedRegister("rcx")));
@@ -274,6 +283,6 @@ fn every_truncation_of_a_body() {
 #[test]
 fn only_the_known_exits() {
     let known: Vec<u8> = (0..=u8::MAX).filter(|&value| ExitKind::try_from(value).is_ok()).collect();
-    assert_eq!(known, [1, 2, 3, 4]);
+    assert_eq!(known, [1, 2, 3, 4, 5]);
     assert!(known.iter().all(|&value| ExitKind::try_from(value).unwrap() as u8 == value));
 }

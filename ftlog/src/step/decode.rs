@@ -117,6 +117,9 @@ pub enum StepProblem {
     /// A count of kernel entries at an exit that is no port's.
     #[error("a {0:?} exit with a count of kernel entries")]
     EntriesWithoutPort(ExitKind),
+    /// A forced position behind others.
+    #[error("a forced position that is not the first of its frame")]
+    ForcedBehindOthers,
     /// Registers this version does not have.
     #[error("unknown registers in mask {0:#010x}")]
     RegisterMask(u32),
@@ -147,7 +150,7 @@ pub fn decode_steps(body: &[u8]) -> Result<StepsFrame, DecodeError> {
     let mut position = first;
     for index in 0..u64::from(count) {
         position = Position(first.0 + index);
-        let step = decoder.step().map_err(|problem| DecodeError::Step {
+        let step = decoder.step(index == 0).map_err(|problem| DecodeError::Step {
             position,
             offset: decoder.part,
             problem,
@@ -172,7 +175,7 @@ struct StepDecoder<'a> {
 }
 
 impl<'a> StepDecoder<'a> {
-    fn step(&mut self) -> Result<Step, StepProblem> {
+    fn step(&mut self, is_first: bool) -> Result<Step, StepProblem> {
         let header: StepHeader = self.read()?;
         let exit = ExitKind::try_from(header.exit)?;
         let has = |flag| header.flags & flag != 0;
@@ -181,6 +184,9 @@ impl<'a> StepDecoder<'a> {
         }
         if has(FLAG_ENTRIES) && exit != ExitKind::Pio {
             return Err(StepProblem::EntriesWithoutPort(exit));
+        }
+        if exit == ExitKind::Forced && !is_first {
+            return Err(StepProblem::ForcedBehindOthers);
         }
         let event_count = header.event_count.get();
         if usize::from(event_count) > MAX_EVENTS_PER_STEP {

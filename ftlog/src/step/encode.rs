@@ -53,6 +53,12 @@ pub enum EncodeError {
         /// Its exit.
         exit: ExitKind,
     },
+    /// A forced position behind others: take these and push it again.
+    #[error("step {position}: a forced position is the first of its frame")]
+    ForcedBehindOthers {
+        /// The step.
+        position: Position,
+    },
     /// The step alone is longer than a frame: the recorder has to spread its events over several steps.
     #[error("step {position}: {len} bytes, longer than a frame's {MAX_BODY}")]
     StepTooLong {
@@ -100,6 +106,9 @@ impl StepEncoder {
         let position = self.next_position();
         if step.entries.is_some() && step.exit != ExitKind::Pio {
             return Err(EncodeError::EntriesWithoutPort { position, exit: step.exit });
+        }
+        if step.exit == ExitKind::Forced && !self.is_empty() {
+            return Err(EncodeError::ForcedBehindOthers { position });
         }
         let mask = step.registers.map(|registers| changed(&self.registers, registers));
         let entries_len = step.entries.map_or(0, |_| size_of::<u64>());

@@ -12,7 +12,7 @@
 //! payload of a disk's answer: id u64 │ status u8 │ data, and len counts all three; of the others: the bytes
 //! ```
 //!
-//! Only a port exit can be the kernel-entry clock's and have `entries`.
+//! Only a port exit can be the kernel-entry clock's and have `entries`, and only the first step can be a forced one.
 //!
 //! The mask names the registers that differ from the last ones in the same body (all zero before the first), so
 //! that each frame stands alone. There is exactly one encoding of a step: what the decoder accepts, the encoder

@@ -158,6 +158,18 @@ pub fn steps() -> Vec<Step> {
     ]
 }
 
+/// A forced position, and what comes behind it.
+pub fn forced() -> Vec<Step> {
+    let [_, events, halt, _] = steps().try_into().unwrap();
+    let time_ns = halt.time_ns;
+    vec![Step { time_ns, exit: ExitKind::Forced, entries: None, ..events }, halt]
+}
+
+/// What leads to it.
+pub fn delta() -> Delta {
+    Delta { pages: vec![pages(), pages()], vcpu: b"opaque too".to_vec() }
+}
+
 pub fn steps_body(first: Position, steps: &[Step]) -> Vec<u8> {
     let mut encoder = StepEncoder::new(first);
     for step in steps {
@@ -186,6 +198,7 @@ pub fn small_file() -> Parts {
         (FrameKind::Steps, steps_body(Position(1000), &steps())),
         (FrameKind::Steps, steps_body(Position(1004), &steps()[..1])),
         (FrameKind::Heartbeat, heartbeat().encode().to_vec()),
+        (FrameKind::Steps, steps_body(Position(1005), &forced())),
         (FrameKind::End, end().encode().unwrap()),
     ]
 }
@@ -193,6 +206,7 @@ pub fn small_file() -> Parts {
 /// A file.
 pub fn file() -> Parts {
     let mut parts = small_file();
+    parts.splice(5..5, delta().frames());
     parts.splice(1..1, [FrameKind::BootPages, FrameKind::Pages].map(|kind| (kind, pages())));
     parts
 }
@@ -203,6 +217,7 @@ pub fn primary() -> Parts {
         (FrameKind::Hello, hello().encode().unwrap()),
         (FrameKind::SeedRound, 2u64.to_le_bytes().to_vec()),
         (FrameKind::SeedDone, vec![]),
+        (FrameKind::AskPages, 5u64.to_le_bytes().to_vec()),
         (FrameKind::Heartbeat, heartbeat().encode().to_vec()),
         (FrameKind::Registers, registers().encode().unwrap()),
         (FrameKind::Registers, Registers { position: Position(7), registers: None }.encode().unwrap()),

@@ -17,7 +17,8 @@ pub fn steps() -> Vec<u8> {
         Event::DiskDone { slot: 2, id: 5, status: 0, data: vec![0x5a; 40] },
         Event::Entropy { bytes: vec![9; 8] },
     ];
-    for (step, exit) in [ExitKind::Pio, ExitKind::Mmio, ExitKind::Halt, ExitKind::Msr].into_iter().enumerate()
+    for (step, exit) in
+        [ExitKind::Forced, ExitKind::Pio, ExitKind::Halt, ExitKind::Msr].into_iter().enumerate()
     {
         let registers = [step as u64 * 3; REGISTER_COUNT];
         let registers = (step % 2 == 1).then_some(&registers);
