@@ -7,8 +7,8 @@ use std::{
 };
 
 /// The guests that go into the program: the names after `builtin:`.
-const GUESTS: [&str; 10] =
-    ["kv", "ledger", "interrupts", "entries", "clocks", "smc", "echo", "exits", "compute", "resets"];
+const GUESTS: [&str; 11] =
+    ["kv", "ledger", "interrupts", "entries", "spins", "clocks", "smc", "echo", "exits", "compute", "resets"];
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 
 fn main() {

@@ -18,7 +18,7 @@ pub mod transfer;
 
 pub use boot_pages::{ArrivingPages, BootPages};
 pub use machine::{
-    Counts, CreateError, EntryClock, EventCount, EventCounts, ExitCounts, Machine, MachineError,
-    MachineState, PowerOn, Reached, STATE_VERSION, StateError, Tally,
+    Counts, CreateError, EntryClock, EventCount, EventCounts, ExitCounts, InstallError, Machine,
+    MachineError, MachineState, PowerOn, Reached, STATE_VERSION, StateError, Tally,
 };
 pub use thread::{KickTimer, VcpuThread};

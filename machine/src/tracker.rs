@@ -15,6 +15,9 @@ use crate::{
     memory::{PageSet, WORD_BYTES, pages_of},
 };
 
+/// Times 64: the pages that are forgotten at a time.
+const FORGOTTEN: usize = 1 << 14;
+
 /// Keeps account until it is dropped.
 pub struct Tracker {
     vm: Vm,
@@ -64,6 +67,19 @@ impl Tracker {
         self.next = gpa + words.len() as u64 * WORD_BYTES;
         let addresses = (gpa..).step_by(WORD_BYTES as usize);
         Ok(words.iter().zip(addresses).flat_map(|(word, gpa)| pages_of(*word, gpa)).collect())
+    }
+
+    /// Takes all out: nobody will read them.
+    ///
+    /// # Errors
+    /// KVM's; then some are still pending.
+    pub fn forget(&mut self) -> Result<(), KvmError> {
+        while let Some((range, gpa, words)) = self.pending.run(0, FORGOTTEN) {
+            let words = words.to_vec();
+            self.vm.protect_pages(range, gpa, &words)?;
+            self.pending.remove(range, gpa, &words);
+        }
+        Ok(())
     }
 
     /// Pages that were taken and not read are pending again.

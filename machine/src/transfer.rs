@@ -1,8 +1,9 @@
-//! A machine's RAM while its guest runs on, in rounds: what a secondary is seeded with before the stop, and at it.
+//! A machine's RAM while its guest runs on: in rounds, with which a secondary is seeded before the stop and at it, and what
+//! has changed of it for a delta.
 
 use std::collections::VecDeque;
 
-use ftlog::PagesEncoder;
+use ftlog::{PageDigests, PagesEncoder};
 
 use crate::{
     boot_pages::BootPages,
@@ -43,6 +44,16 @@ pub struct Theirs {
 }
 
 impl Theirs {
+    /// Adds what more digests say, of a machine with so many pages; false if they cannot be.
+    #[must_use]
+    pub fn add(&mut self, digests: PageDigests, page_count: u64) -> bool {
+        let last = self.pages.last().map(|(gpa, _)| *gpa);
+        let rises = digests.pages.first().is_none_or(|(gpa, _)| Some(*gpa) > last);
+        let count = (self.pages.len() + digests.pages.len()) as u64;
+        self.pages.extend(digests.pages);
+        rises && count <= page_count
+    }
+
     fn digest(&self, gpa: u64) -> Option<u128> {
         let found = self.pages.binary_search_by_key(&gpa, |(gpa, _)| *gpa).ok()?;
         Some(self.pages[found].1)
@@ -55,7 +66,8 @@ pub struct Transfer {
     source: Source,
     /// Taken, and not looked at.
     taken: VecDeque<u64>,
-    theirs: Theirs,
+    /// `None`: they execute the same, so that where they are not known to be equal they may have anything.
+    theirs: Option<Theirs>,
     /// What they had there at first does not matter any more.
     settled: PageSet,
     /// The other side has something else than zeroes there.
@@ -82,6 +94,19 @@ impl Source {
     /// # Errors
     /// [`KvmError::Tracked`], while another is under way; or KVM refuses.
     pub fn begin(&self, theirs: Theirs) -> Result<Transfer, KvmError> {
+        self.begin_with(Some(theirs))
+    }
+
+    /// Begins to keep account for one who executes the same. Nothing is known to be equal until it is
+    /// [said to be](Transfer::agree) or sent.
+    ///
+    /// # Errors
+    /// As [`begin`](Self::begin).
+    pub fn begin_unknown(&self) -> Result<Transfer, KvmError> {
+        self.begin_with(None)
+    }
+
+    fn begin_with(&self, theirs: Option<Theirs>) -> Result<Transfer, KvmError> {
         Ok(Transfer {
             tracker: Tracker::begin(self.vm.clone())?,
             source: self.clone(),
@@ -131,8 +156,11 @@ impl Transfer {
         let mut pages = self.tracker.take(WORDS)?;
         let count = pages.len() as u64;
         let Self { source, settled, theirs, other, .. } = self;
-        let has_zeroes =
-            |gpa| !other.contains(gpa) && (settled.contains(gpa) || theirs.digest(gpa).is_none());
+        let has_zeroes = |gpa| match &*theirs {
+            Some(theirs) => !other.contains(gpa) && (settled.contains(gpa) || theirs.digest(gpa).is_none()),
+            // They have not touched it either.
+            None => true,
+        };
         source.vm.memory().forget_untouched(&mut pages, has_zeroes);
         self.taken.extend(pages);
         Ok(count)
@@ -141,21 +169,57 @@ impl Transfer {
     /// Whether the page has to be sent.
     fn encode(&mut self, gpa: u64) -> bool {
         self.source.vm.memory().read_page(gpa, &mut self.page);
-        let theirs = if self.settled.contains(gpa) { None } else { self.theirs.digest(gpa) };
+        let Some(all_theirs) = &self.theirs else {
+            return self.push(gpa);
+        };
+        let theirs = if self.settled.contains(gpa) { None } else { all_theirs.digest(gpa) };
         self.settled.insert(gpa);
         if is_zero(&self.page) {
             // What was there, or was sent of it before, is not there any more.
             let had_another = self.other.take(gpa) || theirs.is_some();
-            if had_another {
-                self.encoder.push_zeroes(gpa);
-            }
-            return had_another;
+            return had_another && self.push(gpa);
         }
         self.other.insert(gpa);
-        let differs = theirs.is_none_or(|theirs| theirs != page_digest(self.theirs.key, &self.page));
-        if differs {
-            self.encoder.push(gpa, &self.page);
+        let differs = theirs.is_none_or(|theirs| theirs != page_digest(all_theirs.key, &self.page));
+        differs && self.push(gpa)
+    }
+
+    fn push(&mut self, gpa: u64) -> bool {
+        match is_zero(&self.page) {
+            true => self.encoder.push_zeroes(gpa),
+            false => self.encoder.push(gpa, &self.page),
         }
-        differs
+        true
+    }
+
+    /// What the other side has, which executes the same, is known for where it is now.
+    pub fn learn(&mut self, theirs: Theirs) {
+        self.theirs = Some(theirs);
+    }
+
+    /// Both sides have the same now: whatever was written before does not matter any more.
+    ///
+    /// # Errors
+    /// KVM's.
+    pub fn agree(&mut self) -> Result<(), KvmError> {
+        self.look()?;
+        self.tracker.forget()?;
+        self.theirs = None;
+        Ok(())
+    }
+
+    /// All that the other side has to be given so that it has the same now, as bodies of `Pages` frames. The guest must not
+    /// run meanwhile.
+    ///
+    /// # Errors
+    /// KVM's.
+    pub fn rest(&mut self) -> Result<Vec<Vec<u8>>, KvmError> {
+        self.look()?;
+        let mut bodies = Vec::new();
+        while let Some(piece) = self.next_piece()? {
+            bodies.extend(piece.body);
+        }
+        self.theirs = None;
+        Ok(bodies)
     }
 }

@@ -12,14 +12,17 @@
 //!                                        └ not: Divergence, which ends the replay
 //! ```
 
+mod deltas;
 mod divergence;
 pub mod live;
 pub mod logfile;
+mod patience;
 mod recorder;
 pub mod replayed;
 pub mod trace;
 mod watchdog;
 
+pub use deltas::Deltas;
 pub use divergence::{Difference, Divergence, verify};
 pub use live::{Ended, Input, Room, StopSwitch, Witness};
 pub use recorder::{Batch, Recorder};

@@ -6,17 +6,19 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
+use anyhow::Context;
 use devices::{Off, Output};
 use ftlog::{Event, Position, StepRef};
 use machine::{EntryClock, Machine, Reached};
 
-use crate::trace::{self, Stage};
+use crate::{
+    patience::Patience,
+    trace::{self, Stage},
+};
 
-/// How long a machine that was told to stop may run on to its next sync point.
-const STOP_PATIENCE: Duration = Duration::from_secs(2);
 /// Random bytes for the guest in one step.
 const MAX_ENTROPY: usize = 4096;
 
@@ -52,7 +54,7 @@ pub trait Witness {
         Ok(())
     }
 
-    /// A sync point is complete. `outputs` is what the guest said at it; the witness empties it.
+    /// A position is complete. `outputs` is what the guest said at it; the witness empties it.
     fn sync_point(
         &mut self,
         position: Position,
@@ -60,15 +62,22 @@ pub trait Witness {
         outputs: &mut Vec<Output>,
     ) -> anyhow::Result<()>;
 
-    /// KVM was interrupted before the guest came to a sync point.
+    /// KVM was interrupted before the guest came to a sync point: true if it is to stop where it is.
     ///
     /// # Errors
     /// The guest may not run any more, wherever it is.
-    fn interrupted(&mut self) -> anyhow::Result<()> {
-        Ok(())
+    fn interrupted(&mut self) -> anyhow::Result<bool> {
+        Ok(false)
     }
 
-    /// The machine stands between a sync point and the next stretch and may be paused or saved.
+    /// The guest stands where no execution finds it again, and is to be there at the next position. What leads there goes
+    /// before that position's step; its digest is given, or 0 if nobody follows, or `None` if it cannot be told yet: then
+    /// the guest runs on.
+    fn forced(&mut self, _machine: &mut Machine) -> anyhow::Result<Option<u64>> {
+        Ok(Some(0))
+    }
+
+    /// The machine stands between a position and the next stretch and may be paused or saved.
     fn between(&mut self, _machine: &mut Machine) -> anyhow::Result<()> {
         Ok(())
     }
@@ -117,22 +126,32 @@ pub trait Input {
     fn entropy(&mut self, len: usize) -> anyhow::Result<Vec<u8>>;
 }
 
-/// Runs the machine until the guest switches off or the input says that it is to stop.
+/// Runs the machine until the guest switches off or the input says that it is to stop. What waits for a guest that computes
+/// waits no longer than `patience`, of the guest's time.
 ///
 /// # Errors
 /// The machine's, the input's or the witness's; the machine is of no more use.
-pub fn run(machine: &mut Machine, input: &mut dyn Input, witness: &mut dyn Witness) -> anyhow::Result<Ended> {
+pub fn run(
+    machine: &mut Machine,
+    patience: Duration,
+    input: &mut dyn Input,
+    witness: &mut dyn Witness,
+) -> anyhow::Result<Ended> {
     let (mut events, mut outputs) = (Vec::new(), Vec::new());
-    let mut patience = None;
+    let mut patience = Patience::of(patience).context("no timer to interrupt the guest with")?;
     loop {
-        if input.is_stopped() && (machine.is_at_rest()? || ran_out(&mut patience)) {
+        if input.is_stopped() && machine.is_at_rest()? {
             return Ok(Ended::Stopped);
         }
         input.set_alarm(machine.platform().next_deadline_ns())?;
-        let Some(reached) = machine.run_stretch(EntryClock::Live)? else {
-            witness.interrupted()?;
-            continue;
+        let reached = match machine.run_stretch(EntryClock::Live)? {
+            Some(reached) => reached,
+            None => match force(machine, &mut patience, witness)? {
+                Some(reached) => reached,
+                None => continue,
+            },
         };
+        patience.begin();
         trace::mark(Stage::Exited, machine.position().next());
         if machine.is_idle_at(&reached) {
             input.set_alarm(None)?;
@@ -153,10 +172,17 @@ pub fn run(machine: &mut Machine, input: &mut dyn Input, witness: &mut dyn Witne
     }
 }
 
-/// Whether a guest that was told to stop has had its time to come to a sync point, at which alone its state can be
-/// compared or handed over.
-fn ran_out(patience: &mut Option<Instant>) -> bool {
-    Instant::now() >= *patience.get_or_insert_with(|| Instant::now() + STOP_PATIENCE)
+/// The guest was interrupted: it stops there if something has waited for too long.
+fn force(
+    machine: &mut Machine,
+    patience: &mut Patience,
+    witness: &mut dyn Witness,
+) -> anyhow::Result<Option<Reached>> {
+    let at_once = witness.interrupted()?;
+    if !at_once && !patience.is_over(machine) || !machine.is_between_instructions()? {
+        return Ok(None);
+    }
+    Ok(witness.forced(machine)?.map(|delta| machine.force(delta)))
 }
 
 fn record(

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use devices::Output;
-use ftlog::{Position, Step};
+use ftlog::{Delta, ExitKind, Position, Step};
 use machine::{EntryClock, Machine, Reached};
 use protocol::sabotage::{Check, disabled};
 
@@ -46,6 +46,12 @@ pub enum StepError {
         /// The count of kernel entries at which the log says that it ended.
         entries: Option<u64>,
     },
+    /// A forced position without what leads there, or that of one with another step.
+    #[error("{position} is a forced position without its delta, or a delta leads to it, and it is none")]
+    Delta {
+        /// Where.
+        position: Position,
+    },
     /// The stop switch was thrown within a stretch.
     #[error("stopped")]
     Stopped,
@@ -55,15 +61,17 @@ fn expectation(entries: Option<u64>) -> String {
     entries.map_or_else(String::new, |entries| format!(", at kernel entry {entries}"))
 }
 
-/// Runs the next stretch, compares how it ended with `step`, and does what the step says. What the guest says goes
-/// to `outputs`.
+/// Runs the next stretch, or installs the `delta` that stands for it, compares how it ended with `step`, and does what the
+/// step says. What the guest says goes to `outputs`.
 ///
 /// # Errors
-/// A [`Divergence`](crate::Divergence), a [`StepError`], or a [`machine::MachineError`]; the machine is of no more use.
+/// A [`Divergence`](crate::Divergence), a [`StepError`], a [`machine::InstallError`] or a [`machine::MachineError`]; the
+/// machine is of no more use.
 pub fn step(
     machine: &mut Machine,
     position: Position,
     step: &Step,
+    delta: Option<&Delta>,
     outputs: &mut Vec<Output>,
     stop: &StopSwitch,
 ) -> anyhow::Result<()> {
@@ -75,7 +83,13 @@ pub fn step(
         let before_ns = machine.time_ns();
         return Err(StepError::TimeReversed { position, before_ns, time_ns: step.time_ns }.into());
     }
-    let reached = run_stretch(machine, position, step, stop)?;
+    let reached = match delta {
+        None if step.exit != ExitKind::Forced => run_stretch(machine, position, step, stop)?,
+        Some(delta) if step.exit == ExitKind::Forced => {
+            machine.install(delta).with_context(|| format!("the way to {position} cannot be installed"))?
+        }
+        _ => return Err(StepError::Delta { position }.into()),
+    };
     if !disabled(Check::Digest) {
         verify(position, step, reached.kind, reached.entries, reached.digest, &reached.registers)?;
     }

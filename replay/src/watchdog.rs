@@ -7,7 +7,8 @@
 use std::{cell::RefCell, io, time::Duration};
 
 use machine::KickTimer;
-use rustix::time::{ClockId, clock_gettime};
+
+use crate::patience::thread_cpu_time;
 
 /// What every stretch may take, however short it was when it was recorded.
 const GRACE: Duration = Duration::from_secs(10);
@@ -47,9 +48,4 @@ impl Watched {
         let taken = now.saturating_sub(*self.since.get_or_insert(now));
         (taken > self.allowed).then_some(taken)
     }
-}
-
-fn thread_cpu_time() -> Duration {
-    let now = clock_gettime(ClockId::ThreadCPUTime);
-    Duration::new(now.tv_sec as u64, now.tv_nsec as u32)
 }

@@ -15,6 +15,8 @@ mod disk;
 mod drive;
 #[path = "kvm/entries.rs"]
 mod entries;
+#[path = "kvm/forced.rs"]
+mod forced;
 #[path = "kvm/high.rs"]
 mod high;
 #[path = "kvm/options.rs"]

@@ -2,8 +2,8 @@
 
 use ftlog::ExitKind;
 
-/// Why the guest stopped running. Every kind but [`Exit::Interrupted`] is a sync point: it happens at the same
-/// instruction when the same execution is replayed.
+/// Why the guest stopped running. Every kind but [`Exit::Interrupted`] and [`Exit::Forced`] is a sync point: it happens at
+/// the same instruction when the same execution is replayed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
     /// `IN`, or one batch of `INS`: the vCPU waits for data.
@@ -44,12 +44,17 @@ pub enum Exit {
         /// What the guest wrote.
         value: u64,
     },
+    /// None: the guest was stopped where a signal had interrupted it, and state is sent in place of a log.
+    Forced {
+        /// Digest of the [`ftlog::Delta`] that leads there; 0 where nobody needs one.
+        delta: u64,
+    },
     /// A signal came, or KVM said so without one: not a sync point, the guest goes on from where it is.
     Interrupted,
 }
 
 impl Exit {
-    /// How the log names this exit and the address that goes into the digest, or `None` where it is no sync point.
+    /// How the log names this exit and the address that goes into the digest, or `None` where the log has nothing of it.
     pub fn sync_point(self) -> Option<(ExitKind, u64)> {
         // The access size and the direction are part of the address so that the digest covers them.
         Some(match self {
@@ -64,6 +69,7 @@ impl Exit {
             Exit::MsrWrite { index, value } => {
                 (ExitKind::Msr, u64::from(index) ^ value.rotate_left(32) | 1 << 63)
             }
+            Exit::Forced { delta } => (ExitKind::Forced, delta),
             Exit::Interrupted => return None,
         })
     }

@@ -35,7 +35,7 @@ impl Machine {
             Exit::MmioWrite { gpa } => self.platform.mmio_write(&mut context, gpa, self.vcpu.data()),
             Exit::MsrRead { index } | Exit::MsrWrite { index, .. } => self.vcpu.answer_msr(index),
             Exit::Halt => self.halted = true,
-            Exit::Interrupted => {}
+            Exit::Forced { .. } | Exit::Interrupted => {}
         }
         for event in events {
             self.digest.absorb(&event.identity());

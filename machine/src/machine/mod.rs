@@ -14,6 +14,7 @@
 mod entries;
 mod error;
 mod exits;
+mod forced;
 mod power_on;
 mod saving;
 mod state;
@@ -25,6 +26,7 @@ use ftlog::{RegisterFile, RunningDigest};
 
 pub use entries::EntryClock;
 pub use error::{CreateError, MachineError};
+pub use forced::InstallError;
 pub use power_on::PowerOn;
 pub use state::{MachineState, STATE_VERSION, StateError};
 pub use tally::{Counts, EventCount, EventCounts, ExitCounts, Tally};
@@ -104,11 +106,18 @@ impl Machine {
     /// Runs the guest to its next sync point; `None` when KVM was interrupted first, and the stretch goes on with
     /// the next call, with the same `clock`.
     pub fn run_stretch(&mut self, clock: EntryClock) -> Result<Option<Reached>, MachineError> {
-        if self.platform.reset_wanted().is_some() {
-            self.reset()?;
+        let exit = self.next_exit(clock)?;
+        let Some(reached) = self.reach(exit) else { return Ok(None) };
+        if matches!(exit, Exit::Halt) && !self.vcpu.interrupt_flag() {
+            let registers = ftlog::describe(&self.registers);
+            return Err(MachineError::DeadHalt { position: self.position.next(), registers });
         }
-        let exit = self.next_exit(clock).map_err(|source| self.failed(source))?;
-        let Some((kind, address)) = exit.sync_point() else { return Ok(None) };
+        Ok(Some(reached))
+    }
+
+    /// Ends the stretch, unless the log has nothing of such an end.
+    fn reach(&mut self, exit: Exit) -> Option<Reached> {
+        let (kind, address) = exit.sync_point()?;
         self.in_stretch = false;
         let registers = self.vcpu.registers();
         self.registers = registers;
@@ -117,12 +126,17 @@ impl Machine {
             _ => &[],
         };
         self.digest.absorb_exit(kind, address, written, &registers);
-        if matches!(exit, Exit::Halt) && !self.vcpu.interrupt_flag() {
-            let registers = ftlog::describe(&registers);
-            return Err(MachineError::DeadHalt { position: self.position.next(), registers });
-        }
         let entries = entries::entries_at(exit, &registers);
-        Ok(Some(Reached { exit, kind, entries, registers, digest: self.digest }))
+        Some(Reached { exit, kind, entries, registers, digest: self.digest })
+    }
+
+    /// Begins again, if the guest has asked for it. The next stretch would do so; whoever tells what is in memory before that
+    /// is to tell what will be there.
+    ///
+    /// # Errors
+    /// KVM's.
+    pub fn reset_if_wanted(&mut self) -> Result<(), MachineError> {
+        if self.platform.reset_wanted().is_some() { self.reset() } else { Ok(()) }
     }
 
     /// Begins again, because the guest has asked for it: as at power-on, but that time, positions, the running digest and
@@ -140,18 +154,24 @@ impl Machine {
         Ok(())
     }
 
-    fn next_exit(&mut self, clock: EntryClock) -> Result<Exit, KvmError> {
+    fn next_exit(&mut self, clock: EntryClock) -> Result<Exit, MachineError> {
         if !self.in_stretch {
-            let woken = self.deliver_interrupt()?;
-            if self.halted && !woken {
+            if !self.begin_stretch()? {
                 // Nothing has happened for the guest: an empty stretch, from the halt to the same halt.
                 return Ok(Exit::Halt);
             }
             self.wind(clock);
-            self.halted = false;
-            self.in_stretch = true;
         }
-        self.vcpu.run()
+        self.vcpu.run().map_err(|source| self.failed(source))
+    }
+
+    /// Whatever comes before the guest's first instruction; false if it has none, because nothing has woken it.
+    fn begin_stretch(&mut self) -> Result<bool, MachineError> {
+        self.reset_if_wanted()?;
+        let woken = self.deliver_interrupt().map_err(|source| self.failed(source))?;
+        self.in_stretch = woken || !self.halted;
+        self.halted &= !woken;
+        Ok(self.in_stretch)
     }
 
     /// Sets the deadline for the stretch that is about to be run.
@@ -207,7 +227,7 @@ impl Machine {
         &self.tally
     }
 
-    /// True when the machine stands between a sync point and the next stretch and can be saved: not where a signal
+    /// True when the machine stands between a position and the next stretch and can be saved: not where a signal
     /// interrupted it, and not between two exits of one instruction.
     pub fn is_at_rest(&mut self) -> Result<bool, MachineError> {
         Ok(!self.in_stretch && self.vcpu.complete_exit().map_err(|source| self.failed(source))?)

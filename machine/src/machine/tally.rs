@@ -36,6 +36,8 @@ pub struct ExitCounts {
     pub halt: u64,
     /// An MSR that is not there.
     pub msr: u64,
+    /// None: stopped where it was, since something had waited for too long.
+    pub forced: u64,
     /// Other ports and addresses.
     pub other: u64,
 }
@@ -173,6 +175,7 @@ impl ExitCounts {
             Exit::MmioRead { .. } | Exit::MmioWrite { .. } => &mut self.other,
             Exit::MsrRead { .. } | Exit::MsrWrite { .. } => &mut self.msr,
             Exit::Halt => &mut self.halt,
+            Exit::Forced { .. } => &mut self.forced,
             Exit::Interrupted => return None,
         })
     }
@@ -196,6 +199,7 @@ mod tests {
             Exit::MmioRead { gpa: 0xd000_0060 },
             Exit::MmioRead { gpa: 0xd000_8050 },
             Exit::Halt,
+            Exit::Forced { delta: 5 },
         ];
         for exit in exits {
             tally.add(exit, &[]);

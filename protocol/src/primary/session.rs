@@ -119,12 +119,12 @@ impl Session {
         true
     }
 
-    /// What may be sent now, which then counts as sent: as much as the peer's window takes.
+    /// What may be sent now, which then counts as sent: as much as the peer's window takes, or what is larger than that alone.
     pub(super) fn take_sendable(&mut self) -> Option<Position> {
         let mut through = None;
         while let Some(batch) = self.unsent.pop_front_if(|batch| {
             let waits_bytes = self.sent_bytes.saturating_sub(self.peer.executed_bytes);
-            waits_bytes.saturating_add(batch.bytes) <= self.window_bytes
+            waits_bytes == 0 || waits_bytes.saturating_add(batch.bytes) <= self.window_bytes
         }) {
             self.unsent_bytes -= batch.bytes;
             self.sent = batch.through;

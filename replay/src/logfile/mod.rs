@@ -1,7 +1,7 @@
 //! An execution on disk: `ftvmm record` writes it, `ftvmm replay` runs it again.
 //!
 //! ```text
-//! Begin  Pages …  State  Steps …  End{digests of all state}
+//! Begin  Pages …  State  Steps …  Pages … Delta Steps …  End{digests of all state}
 //! ```
 //!
 //! A file without its `End` is the log of a recording that was cut off; it is replayed for what it is worth and then

@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context, bail, ensure};
 use devices::Output;
-use ftlog::{End, Frame, FrameKind, FrameReader, HEADER_LEN, Message, Position, decode_steps};
+use ftlog::{ArrivingDelta, End, Frame, FrameKind, FrameReader, HEADER_LEN, Message, Position, decode_steps};
 use machine::{Machine, kvm::Host, snapshot::Seed};
 use protocol::sabotage::{Check, disabled};
 
@@ -38,6 +38,7 @@ pub struct Summary {
 pub struct Player {
     reader: FrameReader<BufReader<File>>,
     machine: Machine,
+    arriving: ArrivingDelta,
     stop: StopSwitch,
     start_ns: u64,
     state_bytes: u64,
@@ -65,9 +66,11 @@ impl Player {
         }
         let machine = seed.finish(host).context("the log's initial state is not that of a machine")?;
         let start_ns = machine.time_ns();
+        let arriving = ArrivingDelta::new(ArrivingDelta::most_bytes(machine.memory().mib()));
         Ok(Self {
             reader,
             machine,
+            arriving,
             stop: StopSwitch::default(),
             start_ns,
             state_bytes,
@@ -93,6 +96,10 @@ impl Player {
             };
             self.log_bytes += size_of_frame(&frame);
             match frame.kind {
+                FrameKind::Pages => {
+                    self.arriving.add_pages(frame.body).with_context(|| format!("after {last}"))?
+                }
+                FrameKind::Delta => self.arriving.complete(&frame.body).with_context(|| place(&frame))?,
                 FrameKind::Steps => self.play_batch(&frame, console)?,
                 FrameKind::End => break End::decode(&frame.body).with_context(|| place(&frame))?,
                 kind => bail!("after {last} the log has a {kind:?} frame, which belongs on the wire only"),
@@ -117,10 +124,12 @@ impl Player {
 
     fn play_batch(&mut self, frame: &Frame, console: &mut dyn FnMut(&[u8])) -> anyhow::Result<()> {
         let batch = decode_steps(&frame.body).with_context(|| place(frame))?;
+        let mut delta = self.arriving.take_for(&batch).with_context(|| place(frame))?;
         let mut outputs = Vec::new();
         let mut position = batch.first;
         for step in batch.steps {
-            replayed::step(&mut self.machine, position, &step, &mut outputs, &self.stop)?;
+            let delta = delta.take();
+            replayed::step(&mut self.machine, position, &step, delta.as_ref(), &mut outputs, &self.stop)?;
             position = position.next();
             self.events += step.events.len() as u64;
             self.sync_points += 1;

@@ -8,12 +8,10 @@ use std::{
 };
 
 use anyhow::{Context, bail, ensure};
-use ftlog::{
-    EncodeError, End, FrameKind, FrameWriter, Generation, Manifest, Message, Position, Shape, StepRef, VmId,
-};
+use ftlog::{End, FrameKind, FrameWriter, Generation, Manifest, Message, Position, Shape, StepRef, VmId};
 use machine::{Machine, kvm::cpuid, snapshot};
 
-use crate::{Batch, Recorder};
+use crate::{Batch, Deltas, Recorder};
 
 const BUFFER: usize = 1 << 20;
 
@@ -21,6 +19,7 @@ const BUFFER: usize = 1 << 20;
 pub struct Recording {
     writer: FrameWriter<BufWriter<File>>,
     recorder: Recorder,
+    deltas: Deltas,
     /// Why it ended before the VM did.
     cut: Option<String>,
 }
@@ -44,7 +43,8 @@ impl Recording {
             writer.write(kind, body)?;
             anyhow::Ok(())
         })?;
-        Ok(Self { writer, recorder: Recorder::after(machine.position()), cut: None })
+        let recorder = Recorder::after(machine.position());
+        Ok(Self { writer, recorder, deltas: Deltas::for_good(), cut: None })
     }
 
     /// Closes the file with the digests of the machine's state.
@@ -69,15 +69,36 @@ impl Recording {
     /// so that a divergence can be shown with both sides'.
     ///
     /// # Errors
-    /// The step is none that a log can hold.
-    pub fn add(&mut self, position: Position, step: StepRef<'_>) -> Result<(), EncodeError> {
+    /// The step is none that a log can hold, or KVM does not say what has changed.
+    pub fn add(&mut self, position: Position, step: StepRef<'_>) -> anyhow::Result<()> {
         if self.cut.is_none() {
             self.recorder.record(position, step)?;
+            self.deltas.come_to_position(step.time_ns)?;
             if self.recorder.is_full() {
                 self.write_batch();
             }
         }
         Ok(())
+    }
+
+    /// Adds what leads to where the guest was interrupted, which is to be its next position; gives the digest.
+    ///
+    /// # Errors
+    /// KVM's.
+    pub fn force(&mut self, machine: &mut Machine) -> anyhow::Result<u64> {
+        if self.cut.is_some() {
+            return Ok(0);
+        }
+        if !self.deltas.is_kept() {
+            self.deltas.begin(&machine.source())?;
+        }
+        let delta = self.deltas.take_all(machine)?.context("there is no account of what has changed")?;
+        // Its step is to be the first of a frame.
+        self.write_batch();
+        for (kind, body) in delta.frames() {
+            self.write(kind, &body, machine.position());
+        }
+        Ok(delta.digest())
     }
 
     /// Why the recording ended before the VM did, if it did.
@@ -94,8 +115,16 @@ impl Recording {
 
     /// A file that takes no more ends the recording, not the VM.
     fn write_batch(&mut self) {
-        let Some(Batch { body, last, .. }) = self.recorder.take_batch() else { return };
-        if let Err(error) = self.writer.write(FrameKind::Steps, &body) {
+        if let Some(Batch { body, last, .. }) = self.recorder.take_batch() {
+            self.write(FrameKind::Steps, &body, last);
+        }
+    }
+
+    fn write(&mut self, kind: FrameKind, body: &[u8], last: Position) {
+        if self.cut.is_some() {
+            return;
+        }
+        if let Err(error) = self.writer.write(kind, body) {
             self.cut = Some(format!("it could not be written after {last}: {error}"));
         }
     }

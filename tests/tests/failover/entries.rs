@@ -1,4 +1,5 @@
-//! A guest that makes no exit of its own is protected, taken over, and goes on with its timer.
+//! A guest that makes no exit of its own, or not even an entry into its kernel, is protected, taken over, and goes on with
+//! its timer.
 
 use std::fs;
 
@@ -12,18 +13,25 @@ use ftvmm_tests::{
 use super::{SOON, TIMEOUT_MS};
 
 /// Some seconds of interrupts that come at kernel entries: more than it takes to be protected.
-const ROUNDS: &str = "rounds=4000";
-
 #[test]
 fn a_guest_without_exits_of_its_own_survives_its_primary() {
-    stage::play(TIMEOUT_MS, |stage| {
+    survives("builtin:entries", "rounds=4000");
+}
+
+/// The same with interrupts that come at forced positions.
+#[test]
+fn a_guest_that_only_computes_survives_its_primary() {
+    survives("builtin:spins", "rounds=300");
+}
+
+fn survives(kernel: &'static str, cmdline: &'static str) {
+    stage::play(TIMEOUT_MS, move |stage| {
         let (mut secondary, address) = stage.secondary(&[])?;
         let console = stage.directory().join("entries.console");
         let (arbiter, target) =
             (format!("file:{}", stage.setup.arbiter.display()), format!("file={}", console.display()));
         let program = harness::program()?;
-        let mut arguments =
-            vec!["primary", "--kernel", "builtin:entries", "--cmdline", ROUNDS, "--peer", &address];
+        let mut arguments = vec!["primary", "--kernel", kernel, "--cmdline", cmdline, "--peer", &address];
         arguments.extend(["--arbiter", &arbiter, "--console", &target, "--failure-timeout", "1000"]);
         let mut primary =
             stage.spawn(program.to_str().context("the program's path is no text")?, &arguments)?;

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::Context;
-use ftlog::{FrameKind, FrameReader, StateDigests, decode_steps};
+use ftlog::{ArrivingDelta, FrameKind, FrameReader, StateDigests, decode_steps};
 use machine::{kvm::Host, snapshot::Seed};
 use replay::{
     StopSwitch,
@@ -45,16 +45,23 @@ pub fn digests(log: &Path) -> anyhow::Result<StateDigests> {
     while !seed.add(&next()?)? {}
     let mut machine = seed.finish(&Host::open()?)?;
     let (stop, mut outputs) = (StopSwitch::default(), Vec::new());
+    let mut arriving = ArrivingDelta::new(ArrivingDelta::most_bytes(machine.memory().mib()));
     loop {
         let frame = next()?;
-        if frame.kind == FrameKind::End {
-            return Ok(machine.digests()?);
-        }
-        let batch = decode_steps(&frame.body)?;
-        for step in &batch.steps {
-            let position = machine.position().next();
-            replayed::step(&mut machine, position, step, &mut outputs, &stop)?;
-            outputs.clear();
+        match frame.kind {
+            FrameKind::End => return Ok(machine.digests()?),
+            FrameKind::Pages => arriving.add_pages(frame.body)?,
+            FrameKind::Delta => arriving.complete(&frame.body)?,
+            _ => {
+                let batch = decode_steps(&frame.body)?;
+                let mut delta = arriving.take_for(&batch)?;
+                for step in &batch.steps {
+                    let position = machine.position().next();
+                    let delta = delta.take();
+                    replayed::step(&mut machine, position, step, delta.as_ref(), &mut outputs, &stop)?;
+                    outputs.clear();
+                }
+            }
         }
     }
 }

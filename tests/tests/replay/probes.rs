@@ -52,3 +52,9 @@ fn self_modifying_code() -> anyhow::Result<()> {
 fn long_stretches_without_an_exit() -> anyhow::Result<()> {
     check("compute", 1)
 }
+
+/// Each of its interrupts comes at a forced position.
+#[test]
+fn a_guest_that_only_computes() -> anyhow::Result<()> {
+    check("spins", 20)
+}

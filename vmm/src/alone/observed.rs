@@ -64,8 +64,12 @@ impl<W: Witness> Witness for Observed<'_, W> {
         self.witness.sync_point(position, step, outputs)
     }
 
-    fn interrupted(&mut self) -> anyhow::Result<()> {
+    fn interrupted(&mut self) -> anyhow::Result<bool> {
         self.witness.interrupted()
+    }
+
+    fn forced(&mut self, machine: &mut Machine) -> anyhow::Result<Option<u64>> {
+        self.witness.forced(machine)
     }
 
     fn between(&mut self, machine: &mut Machine) -> anyhow::Result<()> {

@@ -2,6 +2,7 @@
 
 use devices::Output;
 use ftlog::{Position, StepRef};
+use machine::Machine;
 use replay::{Witness, logfile::Recording};
 
 use crate::{control::Board, host::Outlets};
@@ -34,6 +35,10 @@ impl Witness for Recorded<'_> {
         }
         self.outlets.emit_all(step.events, outputs);
         Ok(())
+    }
+
+    fn forced(&mut self, machine: &mut Machine) -> anyhow::Result<Option<u64>> {
+        self.recording.force(machine).map(Some)
     }
 
     fn log_bytes(&self) -> u64 {

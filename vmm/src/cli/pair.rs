@@ -11,7 +11,7 @@ use replay::{Ended, StopSwitch, trace};
 
 use super::{
     exit, start,
-    vm::{NetOption, VmOptions, open_outlets},
+    vm::{NetOption, PatienceOption, VmOptions, open_outlets},
 };
 use crate::{
     arbiter::{FileArbiter, Holder},
@@ -55,6 +55,8 @@ pub struct FtOptions {
     /// is needed for something else too; without it, all of it
     #[arg(long, value_name = "MBIT", value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     seed_bandwidth: Option<u64>,
+    #[command(flatten)]
+    patience: PatienceOption,
     /// Unix socket at which status and commands are answered
     #[arg(long, value_name = "SOCKET")]
     control: Option<PathBuf>,
@@ -103,6 +105,7 @@ impl FtOptions {
             inbox,
             outlets,
             on_trouble: self.on_trouble.into(),
+            patience: self.patience.get(),
             wait: Wait { busy: Duration::from_micros(self.busy_poll) },
             channel: Channel {
                 limit: self.seed_bandwidth.map(|mbit| mbit * 1_000_000 / 8),

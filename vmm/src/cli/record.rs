@@ -16,7 +16,10 @@ use replay::{
 };
 use serde_json::json;
 
-use super::{exit, vm::VmOptions};
+use super::{
+    exit,
+    vm::{PatienceOption, VmOptions},
+};
 use crate::{
     alone::{Observed, Recorded},
     control::{Board, Server},
@@ -38,6 +41,8 @@ use crate::{
 pub struct Record {
     #[command(flatten)]
     vm: VmOptions,
+    #[command(flatten)]
+    patience: PatienceOption,
     /// The file, which must not exist; it is self-contained, and only its owner can read it, since all of the guest's
     /// memory is in it
     #[arg(long, value_name = "FILE")]
@@ -72,7 +77,7 @@ impl Record {
         let mut input = HostInput::attach(&inbox, clock, &stop, Timer::new()?, machine.doorbell())?;
         let mut witness = Recorded::new(&mut recording, outlets.clone(), board.clone());
         let mut witness = Observed::new(&mut witness, board, outlets.tap.clone());
-        let ended = live::run(&mut machine, &mut input, &mut witness);
+        let ended = live::run(&mut machine, self.patience.get(), &mut input, &mut witness);
         outlets.console.close();
         let ended = ended?;
         recording.finish(&mut machine)?;

@@ -6,7 +6,10 @@ use clap::Args;
 use machine::kvm::Host;
 use replay::{StopSwitch, live};
 
-use super::{exit, vm::VmOptions};
+use super::{
+    exit,
+    vm::{PatienceOption, VmOptions},
+};
 use crate::{
     alone::{Observed, Unprotected},
     control::{Board, Server},
@@ -29,6 +32,8 @@ use crate::{
 pub struct Run {
     #[command(flatten)]
     vm: VmOptions,
+    #[command(flatten)]
+    patience: PatienceOption,
     /// Unix socket at which `ftvmm status` is answered
     #[arg(long, value_name = "SOCKET")]
     control: Option<PathBuf>,
@@ -52,7 +57,8 @@ impl Run {
         let mut input = HostInput::attach(&inbox, clock, &stop, Timer::new()?, machine.doorbell())?;
         let (console, tap) = (outlets.console.clone(), outlets.tap.clone());
         let mut witness = Unprotected(outlets);
-        let ended = live::run(&mut machine, &mut input, &mut Observed::new(&mut witness, board, tap));
+        let mut witness = Observed::new(&mut witness, board, tap);
+        let ended = live::run(&mut machine, self.patience.get(), &mut input, &mut witness);
         console.close();
         Ok(exit::of_machine(ended?))
     }

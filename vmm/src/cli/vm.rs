@@ -1,6 +1,6 @@
 //! The options that describe a VM, shared by `run`, `record` and `primary`.
 
-use std::{path::PathBuf, str::FromStr, sync::Arc};
+use std::{path::PathBuf, str::FromStr, sync::Arc, time::Duration};
 
 use clap::{Args, ValueEnum};
 use devices::{MAX_MTU, MIN_MTU, NetConfig, OnPanic, PlatformConfig};
@@ -73,6 +73,23 @@ pub struct VmOptions {
     /// given here as well win
     #[arg(long, value_name = "FILE.toml")]
     pub config: Option<PathBuf>,
+}
+
+/// How long things wait for the guest.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct PatienceOption {
+    /// How long a packet, a timer or a command waits for a guest that computes without entering its kernel, in ms of its
+    /// processor time. Then it is interrupted where it is, and in a pair what it has changed is sent, as the secondary
+    /// could not find that place by executing
+    #[arg(long, value_name = "MS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3_600_000))]
+    patience: u64,
+}
+
+impl PatienceOption {
+    /// As a duration.
+    pub fn get(self) -> Duration {
+        Duration::from_millis(self.patience)
+    }
 }
 
 /// The value of `--on-panic`.

@@ -1,6 +1,9 @@
 //! A trial: a small guest runs, and runs again from what was recorded of it.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use anyhow::ensure;
 use devices::{Output, PlatformConfig};
@@ -18,6 +21,8 @@ const GUEST: &str = "builtin:exits";
 /// As many exits and a few hundred for the guest's only line: some tens of ms on the slowest KVM.
 const COMMAND_LINE: &str = "rounds=1000";
 const MEMORY_MIB: u32 = 16;
+/// The guest computes nothing for so long that it would have to be interrupted.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 pub fn examine() -> Finding {
     match replay_equals_recording() {
@@ -39,7 +44,7 @@ fn replay_equals_recording() -> anyhow::Result<String> {
     let (stop, clock) = (StopSwitch::default(), VirtualClock::starting_at(0));
     let mut input = HostInput::attach(&Arc::default(), clock, &stop, Timer::new()?, recorded.doorbell())?;
     let begun = Instant::now();
-    let ended = live::run(&mut recorded, &mut input, &mut kept)?;
+    let ended = live::run(&mut recorded, PATIENCE, &mut input, &mut kept)?;
     let took = begun.elapsed();
     ensure!(
         ended == Ended::PoweredOff(devices::Off::Status(0)),
@@ -49,7 +54,7 @@ fn replay_equals_recording() -> anyhow::Result<String> {
     let mut repeated = machine()?;
     let mut outputs = Vec::new();
     for (position, step) in &kept.steps {
-        replayed::step(&mut repeated, *position, step, &mut outputs, &stop)?;
+        replayed::step(&mut repeated, *position, step, None, &mut outputs, &stop)?;
         outputs.clear();
     }
     let (first, second) = (recorded.digests()?, repeated.digests()?);

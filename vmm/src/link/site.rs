@@ -36,6 +36,8 @@ pub struct Site {
     pub outlets: Outlets,
     /// What a protected primary does whose guest can reach nobody.
     pub on_trouble: OnTrouble,
+    /// How long things wait for a guest that computes.
+    pub patience: Duration,
     /// How the link threads wait.
     pub wait: Wait,
     /// How a seed is sent.

@@ -2,7 +2,7 @@
 
 use alloc::{boxed::Box, string::String, vec::Vec};
 
-use ftlog::{Diverged, Frame, FrameKind, Generation, Health, Position, RegisterFile, StepsFrame};
+use ftlog::{Delta, Diverged, Frame, FrameKind, Generation, Health, Position, RegisterFile, StepsFrame};
 
 use crate::arbiter::ClaimOutcome;
 use crate::secondary::DiscardReason;
@@ -52,11 +52,13 @@ pub enum Input {
     Executed {
         /// Its last position.
         through: Position,
-        /// The length of its frame's body, in bytes.
+        /// The length of its frames' bodies, in bytes.
         bytes: u64,
         /// Virtual time there, in ns.
         time_ns: u64,
     },
+    /// The primary was told what memory holds.
+    Told,
     /// The guest has switched itself off; told before the batch counts as executed.
     PoweredOff {
         /// Where.
@@ -112,8 +114,15 @@ pub enum Action {
     Execute {
         /// The steps.
         batch: StepsFrame,
-        /// The length of the frame's body, in bytes.
+        /// What leads to the first of them, if that is a forced position.
+        delta: Option<Delta>,
+        /// The length of the frames' bodies, in bytes.
         bytes: u64,
+    },
+    /// Tell the primary what memory holds when all before this is executed: then [`Input::Told`].
+    TellPages {
+        /// The key of the digests.
+        key: u64,
     },
     /// The primary's outputs up to here have left: nobody will have to say them again.
     Released {

@@ -2,7 +2,7 @@
 
 use alloc::{boxed::Box, string::ToString, vec::Vec};
 
-use ftlog::{Frame, FrameKind, Heartbeat, Message, Refuse, Registers, decode_steps};
+use ftlog::{Delta, Frame, FrameKind, Heartbeat, Message, Refuse, Registers, decode_steps};
 
 use super::backlog::Batch;
 use super::{Action, Event, Follower, Stage};
@@ -31,6 +31,7 @@ impl Follower {
     fn understand(&mut self, frame: Frame, actions: &mut Vec<Action>) -> Result<Event, LossReason> {
         match frame.kind {
             FrameKind::Steps => self.hear_steps(&frame),
+            FrameKind::AskPages => self.hear_question(&frame, actions),
             FrameKind::Heartbeat => self.hear_heartbeat(&frame, actions),
             FrameKind::Detach => Ok(Event::Detached),
             FrameKind::End => {
@@ -46,7 +47,7 @@ impl Follower {
             // Of a divergence that was given up meanwhile.
             FrameKind::Registers => Ok(Event::Heard),
             _ if self.stage == Stage::Receiving => self.hear_seed(frame, actions),
-            _ => Err(LossReason::Damaged),
+            _ => self.hear_delta(frame),
         }
     }
 
@@ -75,12 +76,39 @@ impl Follower {
     fn hear_steps(&mut self, frame: &Frame) -> Result<Event, LossReason> {
         let bytes = frame.body.len() as u64;
         let steps = decode_steps(&frame.body).map_err(|_| LossReason::Damaged)?;
-        let batch = Batch { steps, bytes };
+        let delta = self.arriving.take_for(&steps).map_err(|_| LossReason::Damaged)?;
+        let bytes = bytes + delta.as_ref().map_or(0, Delta::bytes);
+        let batch = Batch { steps, delta, bytes };
         if matches!(self.stage, Stage::Receiving | Stage::Loaded) {
             return Ok(self.take_in(batch));
         }
         // No more than the primary may have under way: it stops at the window.
         if self.backlog.defer(batch) { Ok(Event::Heard) } else { Err(LossReason::Damaged) }
+    }
+
+    /// It counts with the log behind it.
+    fn hear_delta(&mut self, frame: Frame) -> Result<Event, LossReason> {
+        let heard = match frame.kind {
+            FrameKind::Pages => self.arriving.add_pages(frame.body),
+            FrameKind::Delta => self.arriving.complete(&frame.body),
+            _ => return Err(LossReason::Damaged),
+        };
+        heard.map(|()| Event::Heard).map_err(|_| LossReason::Damaged)
+    }
+
+    /// One at a time: the answer is long.
+    fn hear_question(&mut self, frame: &Frame, actions: &mut Vec<Action>) -> Result<Event, LossReason> {
+        let key = frame.body.as_slice().try_into().map_err(|_| LossReason::Damaged)?;
+        let key = u64::from_le_bytes(key);
+        if core::mem::replace(&mut self.asked, true) {
+            return Err(LossReason::Damaged);
+        }
+        match self.stage {
+            Stage::Receiving => return Err(LossReason::Damaged),
+            Stage::Copying | Stage::Loading => self.backlog.defer_question(key),
+            Stage::Loaded => actions.push(Action::TellPages { key }),
+        }
+        Ok(Event::Heard)
     }
 
     pub(super) fn take_in(&mut self, batch: Batch) -> Event {

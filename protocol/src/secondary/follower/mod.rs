@@ -15,7 +15,7 @@
 
 use alloc::{boxed::Box, format, vec::Vec};
 
-use ftlog::{Condition, Diverged, FrameKind, Generation, Message, Position, RegisterFile};
+use ftlog::{ArrivingDelta, Condition, Diverged, FrameKind, Generation, Message, Position, RegisterFile};
 
 use super::{Effect, Event, Phase, Secondary};
 use crate::sabotage::{self, Check};
@@ -29,7 +29,7 @@ mod role;
 mod tests;
 
 pub use api::{Action, Input, Sample, Work};
-use backlog::Backlog;
+use backlog::{Backlog, Deferred};
 
 /// How long a machine that diverged waits for the primary's registers, in ns.
 pub const EXPLANATION_NS: u64 = 500_000_000;
@@ -63,6 +63,8 @@ pub struct Introduction {
     pub lease_ns: u64,
     /// There are copies of disks to be made before the seed is whole.
     pub has_copies: bool,
+    /// The guest's RAM.
+    pub memory_mib: u32,
 }
 
 /// What a secondary decides.
@@ -75,6 +77,9 @@ pub struct Follower {
     stage: Stage,
     has_copies: bool,
     backlog: Backlog,
+    arriving: ArrivingDelta,
+    /// The primary has asked what memory holds, and was not told yet.
+    asked: bool,
     explaining: Option<Explaining>,
     loss: Option<LossReason>,
     /// Where the guest has switched itself off.
@@ -92,7 +97,7 @@ impl Follower {
     /// A follower of a primary to which Welcome was said with this window.
     #[must_use]
     pub fn new(config: &Config, introduction: Introduction, window_bytes: u64, now_ns: u64) -> Self {
-        let Introduction { generation, lease_ns, has_copies } = introduction;
+        let Introduction { generation, lease_ns, has_copies, memory_mib } = introduction;
         Self {
             core: Secondary::new(config, generation, window_bytes, now_ns),
             vcpu: Stall::new(config, now_ns),
@@ -101,6 +106,8 @@ impl Follower {
             stage: Stage::Receiving,
             has_copies,
             backlog: Backlog::new(window_bytes),
+            arriving: ArrivingDelta::new(ArrivingDelta::most_bytes(memory_mib)),
+            asked: false,
             explaining: None,
             loss: None,
             off: None,
@@ -132,6 +139,7 @@ impl Follower {
                 self.executed_time_ns = time_ns;
                 self.tell(Event::Executed { through, bytes }, now_ns, actions);
             }
+            Input::Told => self.asked = false,
             Input::PoweredOff { position } => {
                 self.off = Some(position);
                 self.end_if_all_is_said(actions);
@@ -226,9 +234,14 @@ impl Follower {
         }
         self.stage = Stage::Loaded;
         self.tell(Event::SeedHeld { position }, now_ns, actions);
-        for batch in self.backlog.take_deferred() {
-            let event = self.take_in(batch);
-            self.tell(event, now_ns, actions);
+        for deferred in self.backlog.take_deferred() {
+            match deferred {
+                Deferred::Log(batch) => {
+                    let event = self.take_in(batch);
+                    self.tell(event, now_ns, actions);
+                }
+                Deferred::Question(key) => actions.push(Action::TellPages { key }),
+            }
         }
     }
 

@@ -1,4 +1,4 @@
-use ftlog::{Ack, ExitKind, Health, Heartbeat, Refuse, Registers, StepEncoder, StepRef};
+use ftlog::{Ack, Delta, ExitKind, Health, Heartbeat, Refuse, Registers, StepEncoder, StepRef};
 
 use super::*;
 use crate::Violation;
@@ -16,7 +16,8 @@ struct Bench {
 
 impl Bench {
     fn receiving(has_copies: bool) -> Self {
-        let introduction = Introduction { generation: Generation(1), lease_ns: 100, has_copies };
+        let introduction =
+            Introduction { generation: Generation(1), lease_ns: 100, has_copies, memory_mib: 4 };
         Self { follower: Follower::new(&Config::default(), introduction, WINDOW_BYTES, 0), now_ns: 0 }
     }
 
@@ -141,10 +142,12 @@ fn a_round_of_memory_is_answered_when_it_is_received() {
 #[test]
 fn what_has_no_place_is_damage() {
     let damage = DiscardReason::SeedIncomplete(LossReason::Damaged);
-    for kind in [FrameKind::DiskBlock, FrameKind::Ack, FrameKind::Hello] {
+    for kind in
+        [FrameKind::DiskBlock, FrameKind::Ack, FrameKind::Hello, FrameKind::Delta, FrameKind::AskPages]
+    {
         assert_eq!(*discarded(&Bench::receiving(false).frame(kind, &[])), damage, "{kind:?}");
     }
-    for kind in [FrameKind::SeedDone, FrameKind::Pages, FrameKind::DiskBlock] {
+    for kind in [FrameKind::SeedDone, FrameKind::State, FrameKind::DiskBlock] {
         assert_eq!(*discarded(&Bench::loading().frame(kind, &[])), damage, "{kind:?}");
     }
 }
@@ -167,6 +170,92 @@ fn log_that_comes_while_the_machine_is_made_waits_up_to_the_window() {
     assert_eq!(executes, most);
     assert_eq!(sent(&actions)[..2], [FrameKind::SeedHeld, FrameKind::Ack]);
     assert_eq!(bench.follower.role().received_through(), Position(100 + most));
+}
+
+fn delta() -> Delta {
+    Delta { pages: vec![vec![1; 3000], vec![2; 2000]], vcpu: vec![3; 20] }
+}
+
+/// The step that it leads to, at `position`.
+fn forced(position: u64) -> Vec<u8> {
+    let exit = ExitKind::Forced;
+    let mut steps = StepEncoder::new(Position(position));
+    steps.push(StepRef { time_ns: 0, exit, digest: 0, entries: None, events: &[], registers: None }).unwrap();
+    steps.take()
+}
+
+fn acknowledged(actions: &[Action]) -> Option<Position> {
+    let ack = |action: &Action| match action {
+        Action::Send { kind: FrameKind::Ack, body } => Some(Ack::decode(body).unwrap().received),
+        _ => None,
+    };
+    actions.iter().find_map(ack)
+}
+
+#[test]
+fn a_delta_is_acknowledged_and_given_to_the_machine_when_all_of_it_is_here() {
+    let mut bench = Bench::following();
+    for (kind, body) in delta().frames() {
+        assert!(bench.frame(kind, &body).is_empty());
+    }
+    let actions = bench.frame(FrameKind::Steps, &forced(101));
+    assert_eq!(acknowledged(&actions), Some(Position(101)));
+    let bytes = delta().bytes() + forced(101).len() as u64;
+    assert!(bytes > WINDOW_BYTES, "one that is alone may be larger");
+    match &actions[..] {
+        [_, Action::Execute { delta: Some(given), bytes: counted, .. }] => {
+            assert_eq!((given, *counted), (&delta(), bytes));
+        }
+        other => panic!("{other:?}"),
+    }
+    // Behind it nothing fits until it is installed.
+    let reason = &discarded(&bench.steps(102, 1)).to_string();
+    assert!(reason.contains("window"), "{reason}");
+}
+
+#[test]
+fn a_forced_position_without_a_whole_delta_ends_the_session_and_is_not_acknowledged() {
+    let frames: Vec<_> = delta().frames().collect();
+    for come in 0..frames.len() {
+        let mut bench = Bench::following();
+        for (kind, body) in &frames[..come] {
+            bench.frame(*kind, body);
+        }
+        let actions = bench.frame(FrameKind::Steps, &forced(101));
+        assert_eq!(*discarded(&actions), DiscardReason::LogBroken(LossReason::Damaged), "{come}");
+        assert_eq!(acknowledged(&actions), None);
+    }
+}
+
+/// The primary is lost in the midst of one: what is acknowledged is executed, without it.
+#[test]
+fn half_a_delta_is_no_part_of_a_takeover() {
+    let frames: Vec<_> = delta().frames().collect();
+    for come in 0..=frames.len() {
+        let mut bench = Bench::following();
+        bench.steps(101, 2);
+        for (kind, body) in &frames[..come] {
+            bench.frame(*kind, body);
+        }
+        bench.tell(Input::Lost(LossReason::Closed));
+        let actions = bench.tell(Input::Executed { through: Position(102), bytes: 0, time_ns: 0 });
+        let [Action::Claim { generation }] = actions[..] else { panic!("{come}: {actions:?}") };
+        let actions = bench.tell(Input::Claimed { generation, outcome: ClaimOutcome::Won });
+        assert!(matches!(actions[..], [Action::GoLive { from: Position(102), .. }]), "{come}: {actions:?}");
+    }
+}
+
+#[test]
+fn what_memory_holds_is_told_in_its_place_and_not_twice_at_once() {
+    let asks = |bench: &mut Bench| bench.frame(FrameKind::AskPages, &7u64.to_le_bytes());
+    let mut bench = Bench::loading();
+    bench.steps(101, 1);
+    assert!(asks(&mut bench).is_empty());
+    let actions = bench.tell(Input::Loaded { position: Position(100) });
+    assert!(matches!(actions[..], [.., Action::Execute { .. }, Action::TellPages { key: 7 }]), "{actions:?}");
+    bench.tell(Input::Told);
+    assert!(matches!(asks(&mut bench)[..], [Action::TellPages { key: 7 }]));
+    assert_eq!(*discarded(&asks(&mut bench)), DiscardReason::LogBroken(LossReason::Damaged));
 }
 
 #[test]

@@ -66,7 +66,8 @@ impl SecondaryIo {
         let now_ns = shared.clock_ns(name.host);
         shared.oracle.starts_anew(name);
         shared.send(conn, name, FrameKind::Welcome, &WINDOW_BYTES.to_le_bytes());
-        let introduction = Introduction { generation, lease_ns, has_copies: shared.random.chance(500_000) };
+        let has_copies = shared.random.chance(500_000);
+        let introduction = Introduction { generation, lease_ns, has_copies, memory_mib: 4 };
         Self {
             name,
             primary,
@@ -149,7 +150,8 @@ impl SecondaryIo {
                 self.copied_ns = Some(shared.now_ns + shared.random.within(MS..=60 * MS));
             }
             Action::Load => shared.later(self.name, MS..=60 * MS, Input::Loaded { conn: self.conn }),
-            Action::Execute { batch, bytes } => self.execute(batch, bytes),
+            Action::Execute { batch, delta: _, bytes } => self.execute(batch, bytes),
+            Action::TellPages { .. } => {}
             Action::Released { through } => {
                 self.released = self.released.max(through);
                 self.unreleased.released(through);

@@ -14,7 +14,11 @@ use protocol::primary::{
 };
 use replay::trace::{self, Stage};
 
-use super::{hands::Hands, messages::Stretch, seeding::Seeding};
+use super::{
+    hands::{Hands, Unsent},
+    messages::Stretch,
+    seeding::Seeding,
+};
 use crate::host::clock::boot_ns;
 
 /// The two.
@@ -75,12 +79,13 @@ impl Desk {
 
     /// The vCPU thread has recorded this, and nothing before it that the controller has not heard of.
     pub fn recorded(&mut self, stretch: Stretch) {
-        let Stretch { batch, registers, outputs, time_ns, since_ns, handed_over_ns } = stretch;
-        let (through, bytes) = (batch.last, batch.body.len() as u64);
+        let bytes = stretch.log_bytes();
+        let Stretch { batch, delta, registers, outputs, time_ns, since_ns, handed_over_ns } = stretch;
+        let through = batch.last;
         trace::mark(Stage::Taken, through);
         self.hands.time_ns = time_ns;
         self.hands.registers.extend(through, registers);
-        self.hands.log.push_back((through, batch.body));
+        self.hands.log.push_back(Unsent { through, delta, steps: batch.body, asks: None });
         let said = outputs.into_iter().map(|(position, output)| (position, said(output))).collect();
         self.tell_one(Event::Recorded(Recorded { through, bytes, since_ns, said_ns: handed_over_ns, said }));
     }

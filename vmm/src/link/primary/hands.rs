@@ -6,11 +6,17 @@ use std::{
 };
 
 use devices::{DiskRequest, Output};
-use ftlog::{Condition, FrameKind, Generation, Heartbeat, Message as _, Position, Refuse, Welcome};
-use machine::transfer::Source;
-use protocol::primary::{
-    Link,
-    controller::{Attempt, Effect, Event, Fence, Halt, Message},
+use ftlog::{
+    Condition, Delta, Frame, FrameKind, Generation, Heartbeat, Message as _, PageDigests, Position, Refuse,
+    Welcome,
+};
+use machine::transfer::{Source, Theirs};
+use protocol::{
+    LossReason,
+    primary::{
+        Link,
+        controller::{Attempt, Effect, Event, Fence, Halt, Message},
+    },
 };
 use replay::trace::{self, Stage};
 
@@ -18,6 +24,7 @@ use super::{
     answers::Answers,
     errands::Errands,
     figures::Figures,
+    followed::Followed,
     orders::{Halted, Orders},
     progress::SeedProgress,
     seeding::Seeding,
@@ -33,11 +40,24 @@ use crate::{
 /// How a protected VM's secondary is called in `status` when something ails it.
 pub const SECONDARY: &str = "secondary";
 
+/// Log that is not sent.
+pub struct Unsent {
+    /// The position of the last step.
+    pub through: Position,
+    /// What leads to the first, if that is a forced position.
+    pub delta: Option<Delta>,
+    /// The body of a `Steps` frame.
+    pub steps: Vec<u8>,
+    /// Behind it the secondary is asked what its memory holds, with this key.
+    pub asks: Option<u64>,
+}
+
 /// All that the effects are done with.
 pub struct Hands {
     pub site: Site,
     pub errands: Errands,
     pub orders: Arc<Orders>,
+    pub followed: Arc<Followed>,
     pub answers: Answers,
     pub figures: Figures,
     pub registers: RegisterRing,
@@ -49,7 +69,9 @@ pub struct Hands {
     /// Connections that the controller has not decided on.
     pub reached: BTreeMap<Attempt, (Connection, Welcome)>,
     /// Log that is not sent.
-    pub log: VecDeque<(Position, Vec<u8>)>,
+    pub log: VecDeque<Unsent>,
+    /// What the secondary's memory holds, as far as it has answered.
+    pub told: Option<Theirs>,
     /// Log up to here is queued since the last flush.
     pub queued: Option<Position>,
     /// Virtual time of what was recorded last, ns.
@@ -90,7 +112,7 @@ impl Hands {
             Effect::Send { link, message } => self.send(link, message),
             Effect::SendLog { link, through } => self.send_log(link, through),
             Effect::ForgetLog { through } => {
-                while self.log.pop_front_if(|(last, _)| *last <= through).is_some() {}
+                while self.log.pop_front_if(|unsent| unsent.through <= through).is_some() {}
             }
             Effect::DropPeer { link, .. } => self.drop_peer(link),
             Effect::Emit { output, position, waited_ns } => self.emit(output, position, waited_ns),
@@ -186,13 +208,51 @@ impl Hands {
 
     /// It is flushed soon: the guest's outputs wait for its acknowledgement.
     fn send_log(&mut self, link: Link, through: Position) {
-        while let Some((_, body)) = self.log.pop_front_if(|(last, _)| *last <= through) {
-            if let Some(wire) = self.wire.as_mut().filter(|wire| wire.link == link) {
-                wire.connection.send(FrameKind::Steps, &body);
-                self.figures.log_bytes += body.len() as u64;
-                self.queued = Some(through);
+        while let Some(unsent) = self.log.pop_front_if(|unsent| unsent.through <= through) {
+            let Unsent { delta, steps, asks, .. } = unsent;
+            let Some(wire) = self.wire.as_mut().filter(|wire| wire.link == link) else { continue };
+            for (kind, body) in delta.iter().flat_map(Delta::frames) {
+                wire.connection.send(kind, &body);
             }
+            wire.connection.send(FrameKind::Steps, &steps);
+            self.figures.log_bytes += steps.len() as u64 + delta.as_ref().map_or(0, Delta::bytes);
+            self.queued = Some(through);
+            asks.into_iter().for_each(|key| self.send_question(key));
         }
+    }
+
+    /// Asks the secondary what its memory holds when it has executed all that was recorded.
+    pub fn ask_pages(&mut self) {
+        // A secondary that cannot be asked is of no use to a guest that waits for the answer.
+        let key = match random() {
+            Ok(key) => u64::from_ne_bytes(key),
+            Err(error) => return tracing::warn!(%error, "no key for digests: they are not asked for"),
+        };
+        match self.log.back_mut() {
+            Some(unsent) => unsent.asks = Some(key),
+            None => self.send_question(key),
+        }
+    }
+
+    fn send_question(&mut self, key: u64) {
+        let Some(wire) = &mut self.wire else { return };
+        self.told = Some(Theirs { key, pages: Vec::new() });
+        wire.connection.send(FrameKind::AskPages, &key.to_le_bytes());
+    }
+
+    /// Takes what it answers.
+    pub fn hear_pages(&mut self, frame: &Frame) -> Result<(), LossReason> {
+        let digests = PageDigests::decode(&frame.body).map_err(|_| LossReason::Damaged)?;
+        let mut told = self.told.take().ok_or(LossReason::Damaged)?;
+        let last = digests.last;
+        if !told.add(digests, self.source.page_count()) {
+            return Err(LossReason::Damaged);
+        }
+        match last {
+            true => self.followed.learn(told),
+            false => self.told = Some(told),
+        }
+        Ok(())
     }
 
     fn drop_peer(&mut self, link: Link) {
@@ -205,6 +265,8 @@ impl Hands {
             self.unprotected_since_ns = Some(boot_ns());
         }
         self.seeding = None;
+        self.told = None;
+        self.followed.end();
         self.log.clear();
         self.figures.seed = None;
         self.orders.end_seed();

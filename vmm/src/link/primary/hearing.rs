@@ -37,8 +37,11 @@ fn hear(desk: &mut Desk, link: Link, frame: &Frame) {
         }
         FrameKind::Refuse => desk.tell(Event::PeerRefuses { link, reason: wire::refusal(frame) }),
         FrameKind::DiskBases | FrameKind::DiskDigests | FrameKind::PageDigests | FrameKind::SeedRound => {
-            let seeding = desk.hands.seeding.as_ref();
-            let heard = seeding.map_or(Err(LossReason::Damaged), |seeding| seeding.hear(frame));
+            let heard = match &desk.hands.seeding {
+                Some(seeding) => seeding.hear(frame),
+                None if frame.kind == FrameKind::PageDigests => desk.hands.hear_pages(frame),
+                None => Err(LossReason::Damaged),
+            };
             desk.tell_peer(link, heard.map_or_else(PeerEvent::Lost, |()| PeerEvent::Heard));
         }
         _ => desk.tell_peer(link, wire::understand(frame).unwrap_or_else(PeerEvent::Lost)),

@@ -67,6 +67,7 @@ fn take(desk: &mut Desk, letter: FromVcpu, budget: &Budget) {
             budget.give_back(stretch.bytes());
             desk.recorded(stretch);
         }
+        FromVcpu::AskPages => desk.hands.ask_pages(),
         FromVcpu::SeedStarted(link, position) => {
             desk.tell_peer(link, PeerEvent::SeedStarted { position });
         }

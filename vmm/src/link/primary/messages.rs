@@ -1,7 +1,7 @@
 //! What the link thread is told.
 
 use devices::Output;
-use ftlog::{FrameKind, Generation, Position, RegisterFile, Welcome};
+use ftlog::{Delta, FrameKind, Generation, Position, RegisterFile, Welcome};
 use protocol::{
     arbiter::ClaimOutcome,
     primary::{
@@ -20,6 +20,8 @@ use crate::{
 pub enum FromVcpu {
     /// It recorded something, or the guest said something.
     Recorded(Stretch),
+    /// What does the secondary's memory hold where all that was recorded is executed?
+    AskPages,
     /// It stands for the rest of this seed; its position.
     SeedStarted(Link, Position),
     /// A frame of the seed. It is not heard while the connection takes nothing more.
@@ -55,6 +57,8 @@ const LEAST_OUTPUT: usize = 2 << 10;
 pub struct Stretch {
     /// The steps.
     pub batch: Batch,
+    /// What leads to the first of them, if that is a forced position.
+    pub delta: Option<Delta>,
     /// The registers at each, to explain a divergence that the secondary reports.
     pub registers: Vec<RegisterFile>,
     /// What the guest said, in order.
@@ -68,6 +72,11 @@ pub struct Stretch {
 }
 
 impl Stretch {
+    /// The bytes of log that it is.
+    pub fn log_bytes(&self) -> u64 {
+        self.batch.body.len() as u64 + self.delta.as_ref().map_or(0, Delta::bytes)
+    }
+
     /// The bytes that it holds, roughly: what counts is that none that is large is overlooked, and that many small ones are
     /// not either, for which the gate has to have room.
     pub fn bytes(&self) -> u64 {
@@ -78,7 +87,8 @@ impl Stretch {
             Output::Disk(_) | Output::PowerOff(_) | Output::Reset(_) => 0,
         };
         let outputs: usize = self.outputs.iter().map(said).sum();
-        (self.batch.body.len() + outputs + self.registers.len() * size_of::<RegisterFile>()) as u64
+        let registers = self.registers.len() * size_of::<RegisterFile>();
+        self.log_bytes() + (outputs + registers) as u64
     }
 }
 
@@ -98,6 +108,7 @@ mod tests {
         let batch = Batch { last: Position(1), steps: 1, body: vec![0; 100] };
         let stretch = Stretch {
             batch,
+            delta: None,
             registers: Vec::new(),
             outputs: vec![(Position(1), frame)],
             time_ns: 0,

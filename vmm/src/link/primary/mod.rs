@@ -6,6 +6,7 @@ mod brake;
 mod desk;
 mod errands;
 mod figures;
+mod followed;
 mod hands;
 mod hearing;
 mod letters;
@@ -43,6 +44,7 @@ use self::{
     desk::{Desk, SharedDesk},
     errands::Errands,
     figures::Figures,
+    followed::Followed,
     hands::Hands,
     messages::{Message, UNDER_WAY},
     orders::Orders,
@@ -124,7 +126,8 @@ pub fn run(
         tally: machine.tally().clone(),
     };
     let errands = Errands { site: site.clone(), identity: identity.clone(), mailbox };
-    let desk = SharedDesk::new(desk(origin, peer, errands, orders.clone(), machine));
+    let followed = Arc::new(Followed::default());
+    let desk = SharedDesk::new(desk(origin, peer, errands, (orders.clone(), followed.clone()), machine));
     let (mut thread, served) = (LinkThread::new(ears, site.wait), desk.clone());
     site.board.set_handler(Some(Box::new(move |pending| {
         commands.send(Message::Command(pending));
@@ -139,7 +142,7 @@ pub fn run(
     let disks = site.outlets.disks.clone();
     let from = machine.position();
     let outbox = Outbox { desk, mailbox: vcpu_mailbox, budget, pulse: pulse.clone() };
-    let mut witness = Recorded::new(identity, outbox, orders, disks, from);
+    let mut witness = Recorded::new(identity, outbox, (orders, followed), disks, from);
     // Until the arbiter has said that this side may, the guest does not run.
     let ended = witness.obey(machine).and_then(|()| {
         if starts && !site.stop.is_thrown() {
@@ -147,7 +150,7 @@ pub fn run(
         }
         let mut input = HostInput::attach(&site.inbox, clock, &site.stop, timer, machine.doorbell())?;
         pulse.set_busy(true);
-        live::run(machine, &mut input, &mut witness)
+        live::run(machine, site.patience, &mut input, &mut witness)
     });
     let ended = witness.finish().and(ended);
     site.board.set_handler(None);
@@ -166,7 +169,7 @@ fn desk(
     origin: Origin,
     peer: Option<String>,
     errands: Errands,
-    orders: Arc<Orders>,
+    (orders, followed): (Arc<Orders>, Arc<Followed>),
     machine: &Machine,
 ) -> Desk {
     let (site, shape) = (errands.site.clone(), &errands.identity);
@@ -197,6 +200,7 @@ fn desk(
         site,
         errands,
         orders,
+        followed,
         answers: Answers::default(),
         figures: Figures::new(),
         registers: RegisterRing::new(),
@@ -205,6 +209,7 @@ fn desk(
         source: machine.source(),
         reached: BTreeMap::new(),
         log: VecDeque::new(),
+        told: None,
         queued: None,
         time_ns: machine.time_ns(),
         awaiting_first_output,

@@ -136,11 +136,12 @@ impl Orders {
         self.change(|state| state.pace = pace);
     }
 
-    /// Stop at the next sync point for the rest of a seed, as that of `generation`.
+    /// Stop for the rest of a seed, as that of `generation`: where the guest is, or at its next sync point.
     pub fn seed(&self, link: Link, generation: Generation, transfer: Box<Transfer>) {
         let seed = Stop { link, generation, transfer, asked_ns: boot_ns() };
         self.change(|state| state.seed = Some(seed));
         self.inbox.nudge();
+        self.vcpu.kick();
     }
 
     /// The state cannot be saved at this sync point: ask again at the next, unless the seed is off by then.
@@ -168,6 +169,11 @@ impl Orders {
     pub fn slow(&self, degree: Degree) {
         self.change(|state| state.slowed = degree);
         self.vcpu.kick();
+    }
+
+    /// Whether a stop is asked for.
+    pub fn wants_stop(&self) -> bool {
+        self.is_special() && self.lock().seed.is_some()
     }
 
     /// How much slower: not while a stop is asked for, to which the guest has to come.
@@ -209,10 +215,10 @@ impl Orders {
         if self.is_special() { self.lock().halted.clone() } else { None }
     }
 
-    /// A guest that comes to no sync point does not see that it may not run any more, or not as fast: it is interrupted
-    /// where it is. A kick may come too early to be heard, so this is to be repeated.
+    /// A guest that comes to no sync point does not see that it may not run any more, or not as fast, or is to stop: it is
+    /// interrupted where it is. A kick may come too early to be heard, so this is to be repeated.
     pub fn kick_out_if_needed(&self) {
-        if self.halted().is_some() || self.slowed() > Degree::default() {
+        if self.halted().is_some() || self.wants_stop() || self.slowed() > Degree::default() {
             self.vcpu.kick();
         }
     }

@@ -4,7 +4,7 @@ use std::{sync::Arc, thread, time::Duration};
 
 use devices::Output;
 use ftlog::RegisterFile;
-use ftlog::{FrameKind, Position, StepRef};
+use ftlog::{Delta, FrameKind, Position, StepRef};
 use machine::{Machine, transfer::Transfer};
 use protocol::{MAX_HEARTBEAT_NS, primary::Link};
 use replay::{
@@ -14,6 +14,7 @@ use replay::{
 
 use super::{
     brake::Brake,
+    followed::{Followed, Way},
     messages::{FromVcpu, Stretch},
     orders::{Halted, Order, Orders, Stop},
     outbox::Outbox,
@@ -34,8 +35,11 @@ pub struct Recorded {
     identity: VmIdentity,
     outbox: Outbox,
     orders: Arc<Orders>,
+    followed: Arc<Followed>,
     disks: Arc<Disks>,
     recorder: Recorder,
+    /// What leads to the first step of the batch, if that is a forced position.
+    delta: Option<Delta>,
     /// When the first step of the batch was recorded, ns.
     since_ns: u64,
     registers: Vec<RegisterFile>,
@@ -50,7 +54,7 @@ impl Recorded {
     pub fn new(
         identity: VmIdentity,
         outbox: Outbox,
-        orders: Arc<Orders>,
+        (orders, followed): (Arc<Orders>, Arc<Followed>),
         disks: Arc<Disks>,
         position: Position,
     ) -> Self {
@@ -58,8 +62,10 @@ impl Recorded {
             identity,
             outbox,
             orders,
+            followed,
             disks,
             recorder: Recorder::after(position),
+            delta: None,
             since_ns: 0,
             registers: Vec::new(),
             outputs: Vec::new(),
@@ -125,7 +131,7 @@ impl Recorded {
         let state = machine.save()?.encode();
         self.outbox.tell(state.len() as u64, FromVcpu::SeedFrame(link, FrameKind::State, state))?;
         parts.state_sent();
-        drop(transfer);
+        self.followed.begin(link, *transfer, machine.time_ns());
         self.outbox.tell(0, FromVcpu::SeedSent(link, parts.end()))
     }
 
@@ -153,6 +159,7 @@ impl Recorded {
         self.handed_over_time_ns = self.time_ns;
         let stretch = Stretch {
             batch,
+            delta: self.delta.take(),
             registers: std::mem::take(&mut self.registers),
             outputs: std::mem::take(&mut self.outputs),
             time_ns: self.time_ns,
@@ -170,11 +177,28 @@ impl Witness for Recorded {
         Ok(())
     }
 
-    fn interrupted(&mut self) -> anyhow::Result<()> {
+    fn interrupted(&mut self) -> anyhow::Result<bool> {
         if let Some(halted) = self.orders.halted() {
             return Err(halted.into());
         }
-        self.brake.apply(&self.orders, &self.outbox)
+        self.brake.apply(&self.orders, &self.outbox)?;
+        Ok(self.orders.wants_stop())
+    }
+
+    fn forced(&mut self, machine: &mut Machine) -> anyhow::Result<Option<u64>> {
+        let way = self.followed.way(machine)?;
+        // The step there is to be the first of a frame, and what is asked is asked behind all that is recorded.
+        self.hand_over()?;
+        match way {
+            Way::Free => Ok(Some(0)),
+            Way::Delta(delta) => {
+                let digest = delta.digest();
+                self.delta = Some(delta);
+                Ok(Some(digest))
+            }
+            Way::Ask => self.outbox.tell(0, FromVcpu::AskPages).map(|()| None),
+            Way::Wait => Ok(None),
+        }
     }
 
     fn sync_point(
@@ -183,6 +207,7 @@ impl Witness for Recorded {
         step: StepRef<'_>,
         outputs: &mut Vec<Output>,
     ) -> anyhow::Result<()> {
+        self.followed.come_to_position(step.time_ns)?;
         self.outbox.pulse.set_busy(true);
         self.outbox.pulse.step();
         self.time_ns = step.time_ns;
@@ -237,9 +262,10 @@ mod tests {
         let shape = Shape { memory_mib: 4, cpus: 1, ..Shape::default() };
         let identity = VmIdentity { vm: VmId([0; 16]), shape, wall_base_ns: 0 };
         let orders = Arc::new(Orders::new(inbox, stop, VcpuThread::current().unwrap()));
+        let followed = Arc::default();
         let (budget, pulse) = (Budget::new(1 << 20), Pulse::default());
         let outbox = Outbox { desk: SharedDesk::default(), mailbox, budget, pulse };
-        let recorded = Recorded::new(identity, outbox, orders, Arc::new(disks), Position(0));
+        let recorded = Recorded::new(identity, outbox, (orders, followed), Arc::new(disks), Position(0));
         (recorded, letters)
     }
 

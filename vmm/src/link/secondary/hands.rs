@@ -52,7 +52,8 @@ impl LinkThread {
                 self.site.board.notice(format!("following the primary from {position}"));
                 self.site.put_aside();
             }
-            Action::Execute { batch, bytes } => self.give(Task::Execute { batch, bytes }),
+            Action::Execute { batch, delta, bytes } => self.give(Task::Execute { batch, delta, bytes }),
+            Action::TellPages { key } => self.give(Task::ShowMemory(key)),
             Action::Released { through } => {
                 self.unreleased.lock().unwrap_or_else(PoisonError::into_inner).released(through);
             }

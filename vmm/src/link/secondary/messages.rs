@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use devices::Off;
-use ftlog::{Generation, Position, StepsFrame};
-use machine::{Machine, snapshot::Seed};
+use ftlog::{Delta, Generation, Position, StepsFrame};
+use machine::{Machine, memory::Memory, snapshot::Seed};
 use protocol::{Recovery, arbiter::ClaimOutcome};
 use replay::Divergence;
 
@@ -21,9 +21,13 @@ pub enum Task {
     Execute {
         /// The steps.
         batch: StepsFrame,
-        /// The frame's body, bytes.
+        /// What leads to the first of them, if that is a forced position.
+        delta: Option<Delta>,
+        /// The frames' bodies, bytes.
         bytes: u64,
     },
+    /// All that came before this is executed: memory is to be looked at, for digests with this key.
+    ShowMemory(u64),
     /// Say so when you come here: the link thread waits for what came before this to be executed.
     CatchUp,
     /// Everything is executed and the arbiter has decided: be the VM.
@@ -60,11 +64,13 @@ pub enum Report {
     Executed {
         /// Its last position.
         through: Position,
-        /// Its frame's body, bytes.
+        /// Its frames' bodies, bytes.
         bytes: u64,
         /// Virtual time there, ns.
         time_ns: u64,
     },
+    /// What is to be told with digests of this key.
+    Shown(Memory, u64),
     /// Everything before [`Task::CatchUp`] is executed.
     CaughtUp,
     /// The guest has switched itself off here.

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, ensure};
 use devices::{NetConfig, Off, Output};
-use ftlog::{Generation, NetShape, Position, Step, StepsFrame};
+use ftlog::{Delta, Generation, NetShape, Position, Step, StepsFrame};
 use machine::{Machine, kvm::Host, snapshot::Seed};
 use protocol::commit::Unreleased;
 use replay::StopSwitch;
@@ -86,7 +86,8 @@ impl Replica<'_> {
         self.pulse.set_busy(true);
         let end = match task {
             Task::Load(seed) => self.load(*seed),
-            Task::Execute { batch, bytes } => self.execute(batch, bytes),
+            Task::Execute { batch, delta, bytes } => self.execute(batch, delta, bytes),
+            Task::ShowMemory(key) => self.show_memory(key),
             Task::CatchUp => {
                 self.reports.send(Report::CaughtUp);
                 None
@@ -127,13 +128,13 @@ impl Replica<'_> {
         Ok(machine)
     }
 
-    fn execute(&mut self, batch: StepsFrame, bytes: u64) -> Option<SessionEnd> {
+    fn execute(&mut self, batch: StepsFrame, mut delta: Option<Delta>, bytes: u64) -> Option<SessionEnd> {
         let mut position = batch.first;
         for step in &batch.steps {
             if self.quit.is_thrown() {
                 return None;
             }
-            if let Err(error) = self.step(position, step) {
+            if let Err(error) = self.step(position, step, delta.take()) {
                 return self.failed(position, error);
             }
             self.keep_outputs(position);
@@ -157,11 +158,11 @@ impl Replica<'_> {
         None
     }
 
-    fn step(&mut self, position: Position, step: &Step) -> anyhow::Result<()> {
+    fn step(&mut self, position: Position, step: &Step, delta: Option<Delta>) -> anyhow::Result<()> {
         // The guest hears that something is on its disk only when it is on this side's copy too.
         self.site.outlets.disks.await_copies(&step.events, &self.quit)?;
         let machine = self.machine.as_mut().context("there is no machine")?;
-        replayed::step(machine, position, step, &mut self.outputs, &self.quit)
+        replayed::step(machine, position, step, delta.as_ref(), &mut self.outputs, &self.quit)
     }
 
     fn failed(&mut self, position: Position, error: anyhow::Error) -> Option<SessionEnd> {
@@ -180,6 +181,19 @@ impl Replica<'_> {
         };
         self.reports.send(report);
         None
+    }
+
+    /// As it is when the next stretch begins.
+    fn show_memory(&mut self, key: u64) -> Option<SessionEnd> {
+        let machine = self.machine.as_mut()?;
+        let (position, memory) = (machine.position(), machine.memory().clone());
+        match machine.reset_if_wanted() {
+            Ok(()) => {
+                self.reports.send(Report::Shown(memory, key));
+                None
+            }
+            Err(error) => self.failed(position, error.into()),
+        }
     }
 
     fn keep_outputs(&mut self, position: Position) {

@@ -89,6 +89,7 @@ impl Session {
             generation: hello.generation,
             lease_ns: hello.lease_ns,
             has_copies: copies.is_some(),
+            memory_mib: hello.shape.memory_mib,
         };
         let pulse = Pulse::default();
         let gauge = Gauge::new(site.outlets.clone(), pulse.clone());

@@ -7,8 +7,8 @@ use std::{
 
 use crossbeam_channel::Sender;
 use devices::Output;
-use ftlog::{Diverged, FrameKind, Position};
-use machine::VcpuThread;
+use ftlog::{Diverged, FrameKind, PageDigests, Position};
+use machine::{VcpuThread, memory::Memory};
 use protocol::{
     commit::Unreleased,
     secondary::follower::{Follower, Input},
@@ -159,10 +159,26 @@ impl LinkThread {
         while let Some(body) = self.holdings_to_hear().and_then(|holdings| holdings.letters.next()) {
             self.peer.send(FrameKind::PageDigests, &body);
             self.peer.flush();
+            if PageDigests::is_last(&body) {
+                self.arrival.holdings = None;
+                self.tell(Input::Told);
+            }
         }
         if let Some(holdings) = self.arrival.holdings.as_ref().filter(|holdings| !holdings.letters.is_empty())
         {
             holdings.letters.wake();
+        }
+    }
+
+    /// The guest does not run meanwhile, unless the primary's has come to a position by itself: then it does not need to be
+    /// told any more, and whatever it is told does no harm.
+    fn show(&mut self, memory: Memory, key: u64) {
+        match Holdings::of(memory, 0, key) {
+            Ok(holdings) => self.arrival.holdings = Some(holdings),
+            Err(error) => {
+                let reason = format!("no thread to look through the guest's memory: {error}");
+                self.tell(Input::Unusable { reason });
+            }
         }
     }
 
@@ -178,6 +194,7 @@ impl LinkThread {
                 Report::Executed { through, bytes, time_ns } => {
                     self.tell(Input::Executed { through, bytes, time_ns });
                 }
+                Report::Shown(memory, key) => self.show(memory, key),
                 Report::PoweredOff(position) => self.tell(Input::PoweredOff { position }),
                 Report::Diverged(divergence) => self.diverged(divergence),
                 Report::Failed { position, reason } => self.tell(Input::Failed { position, reason }),

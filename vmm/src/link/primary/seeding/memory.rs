@@ -75,13 +75,10 @@ impl Ends {
             let Heard::Pages(digests) = self.heard.recv().context("the peer is lost")? else {
                 bail!("the secondary says something else than what its memory holds");
             };
-            let last = theirs.pages.last().map(|(gpa, _)| *gpa);
-            let rises = digests.pages.first().is_none_or(|(gpa, _)| Some(*gpa) > last);
-            let count = (theirs.pages.len() + digests.pages.len()) as u64;
-            ensure!(rises && count <= page_count, "the secondary says what it holds where no memory is");
-            theirs.pages.extend(digests.pages);
-            if digests.last {
-                return self.tell_of(&theirs).map(|()| (theirs, digests.boot));
+            let (last, boot) = (digests.last, digests.boot);
+            ensure!(theirs.add(digests, page_count), "the secondary says what it holds where no memory is");
+            if last {
+                return self.tell_of(&theirs).map(|()| (theirs, boot));
             }
         }
     }

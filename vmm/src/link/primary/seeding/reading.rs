@@ -41,6 +41,7 @@ fn read(desk: &mut Desk, letter: Letter) {
         }
         Letter::Nearly(transfer) => {
             if let Some(Seeding { link, generation, .. }) = desk.hands.seeding.take() {
+                desk.hands.followed.expect(link);
                 desk.hands.orders.seed(link, generation, transfer);
             }
         }
