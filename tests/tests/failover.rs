@@ -79,6 +79,7 @@ mod year;
 
 use std::time::Duration;
 
+use anyhow::ensure;
 use ftvmm::{
     control::{Role, State, Status},
     demo::{
@@ -117,6 +118,13 @@ fn wait_halted(member: &mut Member) -> anyhow::Result<()> {
 fn wait_alone(member: &mut Member) -> anyhow::Result<Status> {
     let alone = |role, state| role == Role::Primary && state == State::Unprotected;
     member.wait_status("alone", SOON, |status| alone(status.role, status.state))
+}
+
+/// A secondary whose session has just ended had its primary wait for that, and not turned it away.
+fn was_never_turned_away(primary: &Status) -> anyhow::Result<()> {
+    let refused = primary.events.iter().find(|event| event.text.contains("refuses: busy"));
+    ensure!(refused.is_none(), "{refused:?}");
+    Ok(())
 }
 
 /// The primary dies, and its clients find everything at its secondary.

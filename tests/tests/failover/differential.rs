@@ -13,7 +13,7 @@ use ftvmm_tests::{
     stage::{self, PATIENCE, Pair, Stage},
 };
 
-use super::{SOON, THINKING, TIMEOUT_MS, survive_the_primary};
+use super::{SOON, THINKING, TIMEOUT_MS, survive_the_primary, was_never_turned_away};
 
 /// Of the guest's memory that never changes, MiB.
 const MIB: u64 = 16;
@@ -59,6 +59,7 @@ fn a_secondary_that_was_let_go_gets_what_differs_when_it_is_wanted_again() {
             primary.ask(&Request::TestRestartSecondary)?;
             is_small(&protected_again(&mut primary)?)?;
         }
+        was_never_turned_away(&primary.status()?)?;
         survive_the_primary(&mut primary, &mut secondary, load)
     });
 }

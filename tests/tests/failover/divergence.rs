@@ -10,7 +10,7 @@ use anyhow::Context;
 use ftvmm::demo::client::{Action, Connection, Reply};
 use ftvmm_tests::stage::{self, PATIENCE, Pair, guest};
 
-use super::{SOON, TIMEOUT_MS};
+use super::{SOON, TIMEOUT_MS, was_never_turned_away};
 
 /// Where the embedded guests' code and data begin, and enough of it to matter (guest-images/micro/guest.ld).
 const IMAGE: std::ops::Range<u64> = 2 << 20..4 << 20;
@@ -36,6 +36,7 @@ fn a_secondary_with_damaged_memory_is_found_out_and_seeded_again() {
         let again = primary.wait_status("protected again", SOON, |status| status.generation > generation)?;
         assert!(again.generation > generation, "a diverged secondary is let go of with a new generation");
         primary.wait_protected()?;
+        was_never_turned_away(&primary.status()?)?;
         assert_eq!(client.request("k", &Action::Incr)?, Reply::Integer(3));
         Ok(())
     });

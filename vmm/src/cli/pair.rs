@@ -246,7 +246,7 @@ fn follow(site: Site, means: Means, listener: &Listener) -> anyhow::Result<Ended
         Served::Stopped => Ok(Ended::Stopped),
         Served::PoweredOff(off) => Ok(Ended::PoweredOff(off)),
         Served::TookOver { mut machine, identity, generation, live_ns, writes_from_ns } => {
-            listener.set_busy(Some(format!("this side runs VM {} itself", identity.vm)));
+            listener.keep_for(identity.vm);
             let origin = Origin::TookOver { generation, live_ns, writes_from_ns };
             primary::run(site, means, identity, &mut machine, origin, None)
         }

@@ -208,6 +208,12 @@ impl Connection {
         self.stream.clone()
     }
 
+    /// The other end has closed it.
+    pub fn is_left(&self) -> bool {
+        let mut watched = [PollFd::new(&self.stream, PollFlags::RDHUP)];
+        poll(&mut watched, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
+    }
+
     /// What to poll for.
     pub fn interest(&self) -> PollFlags {
         if self.unsent() > 0 { PollFlags::IN | PollFlags::OUT } else { PollFlags::IN }
@@ -275,8 +281,10 @@ mod tests {
         there.flush().unwrap();
         let (first, second, mut here) = reader.join().unwrap();
         assert_eq!((first.as_slice(), second), (&b"one"[..], 1 << 20));
+        assert!(!here.is_left());
         drop(there);
         assert!(matches!(here.receive_within(PATIENCE), Err(ReceiveError::Closed)));
+        assert!(here.is_left());
     }
 
     #[test]

@@ -3,17 +3,18 @@
 use std::{
     net::{SocketAddr, TcpListener, TcpStream},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicUsize, Ordering},
     },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, anyhow, ensure};
 use crossbeam_channel::{Receiver, Sender, unbounded};
-use ftlog::{FrameKind, Hello, Message, Purpose, Report, Welcome};
+use ftlog::{FrameKind, Hello, Message, Purpose, Report, VmId, Welcome};
 
+use super::place::{Occupant, Place};
 use crate::{
     control::{Board, Role, State},
     host::door::Door,
@@ -29,7 +30,7 @@ use crate::{
 pub const WINDOW_BYTES: u64 = 32 << 20;
 /// Handshakes at one time; more connections than that are closed unheard.
 const MAX_VISITORS: usize = 16;
-/// How long a primary waits for disks that are busy with an earlier VM.
+/// How long a primary waits for what is left of its own earlier session, and for disks that are busy with an earlier VM.
 const REST: Duration = Duration::from_secs(1);
 
 /// It still hears why it is turned away.
@@ -46,7 +47,7 @@ pub struct Offer {
 /// Listens on a thread of its own until the process ends.
 pub struct Listener {
     offers: Receiver<Offer>,
-    busy: Arc<Mutex<Option<String>>>,
+    place: Arc<Place>,
     address: SocketAddr,
 }
 
@@ -55,7 +56,7 @@ pub(super) struct Reception {
     pub(super) site: Site,
     /// Copies are overwritten whatever is lost by it.
     pub(super) force: bool,
-    busy: Arc<Mutex<Option<String>>>,
+    place: Arc<Place>,
     offers: Sender<Offer>,
     visitors: AtomicUsize,
 }
@@ -67,11 +68,11 @@ impl Listener {
         let listener = TcpListener::bind(address).with_context(|| format!("cannot listen at {address}"))?;
         let local = listener.local_addr()?;
         let (sender, offers) = unbounded();
-        let busy: Arc<Mutex<Option<String>>> = Arc::default();
+        let place: Arc<Place> = Arc::default();
         let reception = Arc::new(Reception {
             site: site.clone(),
             force,
-            busy: busy.clone(),
+            place: place.clone(),
             offers: sender,
             visitors: AtomicUsize::new(0),
         });
@@ -81,7 +82,7 @@ impl Listener {
                 reception.clone().receive(door.await_next());
             }
         })?;
-        Ok(Self { offers, busy, address: local })
+        Ok(Self { offers, place, address: local })
     }
 
     /// Where it listens.
@@ -94,9 +95,14 @@ impl Listener {
         &self.offers
     }
 
-    /// From now on primaries are turned away with this reason, or let in again.
-    pub fn set_busy(&self, reason: Option<String>) {
-        *self.busy.lock().unwrap_or_else(PoisonError::into_inner) = reason;
+    /// Nothing is left of the primary that was let in last.
+    pub fn let_in_the_next(&self) {
+        self.place.set(None);
+    }
+
+    /// From now on this VM runs here, and primaries are turned away.
+    pub fn keep_for(&self, vm: VmId) {
+        self.place.set(Some(Occupant::Vm(vm)));
     }
 }
 
@@ -150,7 +156,7 @@ impl Reception {
 
     /// Whether it would be let in.
     fn say_whether(&self, mut connection: Connection, hello: &Hello) -> anyhow::Result<()> {
-        if let Err(error) = self.check(hello).and_then(|()| self.busy()) {
+        if let Err(error) = self.check(hello).and_then(|()| self.is_free(hello)) {
             refuse(connection, &format!("{error:#}"));
             return Ok(());
         }
@@ -159,7 +165,7 @@ impl Reception {
     }
 
     fn let_in(&self, mut connection: Connection, hello: Hello) -> anyhow::Result<()> {
-        let refused = self.check(&hello).and_then(|()| self.occupy(&hello));
+        let refused = self.check(&hello).and_then(|()| self.occupy(&connection, &hello));
         if let Err(error) = refused {
             let reason = format!("{error:#}");
             note_refusal(&self.site.board, &connection.peer(), &reason);
@@ -168,7 +174,7 @@ impl Reception {
         }
         connection.send(FrameKind::Welcome, &welcome(&hello).encode()?);
         let offered = self.offers.send(Offer { connection, hello });
-        offered.map_err(|_| anyhow::anyhow!("this side is ending"))
+        offered.map_err(|_| anyhow!("this side is ending"))
     }
 
     /// Whether this side has the VM that somebody wants to start.
@@ -182,22 +188,31 @@ impl Reception {
         Ok(Presence::new(&self.site.holder, runs, holds, latest.as_ref()))
     }
 
-    fn busy(&self) -> anyhow::Result<()> {
-        match self.lock_busy().as_ref() {
-            Some(reason) => bail!("busy: {reason}{}", self.what_keeps_it()),
-            None => self.site.outlets.disks.await_rest(REST),
-        }
+    fn is_free(&self, hello: &Hello) -> anyhow::Result<()> {
+        let deadline = Instant::now() + REST;
+        let free = self.place.free_for(occupant(hello), deadline);
+        drop(free.map_err(|theirs| self.busy_with(theirs))?);
+        self.await_disks(deadline)
     }
 
     /// Keeps the place for it, as soon as nothing is left of whoever had it before.
-    fn occupy(&self, hello: &Hello) -> anyhow::Result<()> {
-        let mut busy = self.lock_busy();
-        if let Some(reason) = &*busy {
-            bail!("busy: {reason}{}", self.what_keeps_it());
-        }
-        *busy = Some(format!("the secondary of VM {}", hello.vm));
-        drop(busy);
-        self.site.outlets.disks.await_rest(REST).inspect_err(|_| *self.lock_busy() = None)
+    fn occupy(&self, connection: &Connection, hello: &Hello) -> anyhow::Result<()> {
+        let deadline = Instant::now() + REST;
+        let mut place =
+            self.place.free_for(occupant(hello), deadline).map_err(|theirs| self.busy_with(theirs))?;
+        // One that has given up meanwhile would be in the way of its own next attempt.
+        ensure!(!connection.is_left(), "it has gone again");
+        *place = Some(occupant(hello));
+        drop(place);
+        self.await_disks(deadline).inspect_err(|_| self.place.set(None))
+    }
+
+    fn await_disks(&self, deadline: Instant) -> anyhow::Result<()> {
+        self.site.outlets.disks.await_rest(deadline.saturating_duration_since(Instant::now()))
+    }
+
+    fn busy_with(&self, theirs: Occupant) -> anyhow::Error {
+        anyhow!("busy: {theirs}{}", self.what_keeps_it())
     }
 
     /// Why a secondary that has lost its primary is still none that could be given another.
@@ -209,10 +224,10 @@ impl Reception {
         let disks = disks.map_or_else(String::new, |busy| format!(", and {busy}"));
         format!(", which has lost its primary and executes what it has of it{disks}")
     }
+}
 
-    fn lock_busy(&self) -> MutexGuard<'_, Option<String>> {
-        self.busy.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+fn occupant(hello: &Hello) -> Occupant {
+    Occupant::Primary { vm: hello.vm, generation: hello.generation }
 }
 
 fn welcome(hello: &Hello) -> Welcome {

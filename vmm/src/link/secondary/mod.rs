@@ -16,6 +16,7 @@ mod holdings;
 mod listener;
 pub(in crate::link) mod messages;
 mod peer;
+mod place;
 mod replica;
 mod report;
 mod session;
@@ -66,7 +67,7 @@ pub fn serve(site: &Site, listener: &Listener) -> anyhow::Result<Served> {
                 let reason = format!("{error:#}");
                 refuse(connection, &reason);
                 site.board.trouble("session", reason);
-                listener.set_busy(None);
+                listener.let_in_the_next();
                 continue;
             }
         };
@@ -76,7 +77,7 @@ pub fn serve(site: &Site, listener: &Listener) -> anyhow::Result<Served> {
             SessionEnd::Discarded(reason) => {
                 site.board.notice(format!("the VM is discarded here: {reason}"));
                 site.board.update(|status| status.last_loss = Some(reason));
-                listener.set_busy(None);
+                listener.let_in_the_next();
             }
         }
     }
