@@ -6,8 +6,11 @@ use std::{
     os::unix::fs::FileExt,
 };
 
-use anyhow::Context;
-use ftvmm::demo::client::{Action, Connection, Reply};
+use anyhow::{Context, ensure};
+use ftvmm::{
+    control::{Request, State},
+    demo::client::{Action, Connection, Reply},
+};
 use ftvmm_tests::stage::{self, PATIENCE, Pair, guest};
 
 use super::{SOON, TIMEOUT_MS, was_never_turned_away};
@@ -38,6 +41,31 @@ fn a_secondary_with_damaged_memory_is_found_out_and_seeded_again() {
         primary.wait_protected()?;
         was_never_turned_away(&primary.status()?)?;
         assert_eq!(client.request("k", &Action::Incr)?, Reply::Integer(3));
+        Ok(())
+    });
+}
+
+/// A host that damages it each time: what has to be looked at is not seeded for ever.
+#[test]
+fn a_secondary_that_is_found_out_again_and_again_waits_for_the_operator() {
+    stage::play(TIMEOUT_MS, |stage| {
+        let Pair { mut primary, secondary, .. } = stage.pair()?;
+        let mut client = Connection::open(guest(), PATIENCE)?;
+        for n in 1..=4 {
+            let generation = primary.wait_protected()?.generation;
+            damage_guest(secondary.process.id())?;
+            assert_eq!(client.request("k", &Action::Incr)?, Reply::Integer(n));
+            primary.wait_status("alone", SOON, |status| status.generation > generation)?;
+        }
+        let why = |loss: &String| loss.contains("diverged 4 times") && loss.contains("`resume`");
+        let status =
+            primary.wait_status("distrustful", SOON, |status| status.last_loss.as_ref().is_some_and(why))?;
+        ensure!(status.state == State::Unprotected && status.peer.is_none(), "{status:?}");
+        assert_eq!(client.request("k", &Action::Incr)?, Reply::Integer(5));
+
+        primary.ask(&Request::Resume)?;
+        primary.wait_protected()?;
+        assert_eq!(client.request("k", &Action::Incr)?, Reply::Integer(6));
         Ok(())
     });
 }

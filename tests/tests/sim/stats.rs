@@ -36,6 +36,7 @@ stats!(
     writes,
     lost_claims,
     divergences,
+    distrusts,
     stops,
     crashes,
     ends,

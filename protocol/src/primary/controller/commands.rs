@@ -7,7 +7,7 @@ use alloc::{
     vec::Vec,
 };
 
-use super::{Answer, Asked, Attempt, Command, Controller, Effect, Halt, operator::Doing};
+use super::{Answer, Asked, Attempt, Command, Controller, Divergences, Effect, Halt, operator::Doing};
 use crate::primary::{Event as RoleEvent, Phase};
 
 impl<O, W> Controller<O, W> {
@@ -30,7 +30,7 @@ impl<O, W> Controller<O, W> {
                     self.rest(asked, peer, effects)
                 }
                 Command::Resume => self.resume(asked, effects),
-                Command::TurnOff => self.rest(asked, None, effects),
+                Command::TurnOff => self.turn_off(asked, effects),
                 Command::MigrateSecondary { to } => self.migrate(asked, to, effects),
             }
         };
@@ -43,6 +43,7 @@ impl<O, W> Controller<O, W> {
         match self.role.phase() {
             Phase::Unprotected => {
                 self.operator.suspended = None;
+                self.divergences = Divergences::default();
                 self.search.look_at(Some(to.clone()));
                 effects.push(Effect::Answer { asked, answer: Answer::Seeks(to) });
                 None
@@ -67,6 +68,14 @@ impl<O, W> Controller<O, W> {
             self.operator.suspended = before;
         }
         refusal
+    }
+
+    /// What is suspended is forgotten as well: it is looked for again to be so.
+    fn turn_off(&mut self, asked: Asked, effects: &mut Vec<Effect<O, W>>) -> Option<String> {
+        if self.role.phase() == Phase::Unprotected && self.operator.suspended.is_some() {
+            self.search.look_at(self.operator.suspended.clone());
+        }
+        self.rest(asked, None, effects)
     }
 
     /// Where the secondary was is forgotten only when it is looked for there.

@@ -235,6 +235,13 @@ pub enum Notice {
     LetGo,
     /// The secondary is lost, could not be reached, or cannot be seeded.
     Lost(String),
+    /// The secondary has diverged so often lately that none is looked for any more, until the operator wants one.
+    Distrusted {
+        /// Where it was.
+        peer: String,
+        /// How often.
+        times: usize,
+    },
     /// The secondary is not well, or well again.
     PeerHealth(Health),
 }

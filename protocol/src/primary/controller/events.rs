@@ -147,6 +147,11 @@ pub enum Event<O, W> {
         /// The reason.
         reason: String,
     },
+    /// The peer's machine has done something else than this side's. It gives up when it knows more.
+    PeerDiverged {
+        /// The connection.
+        link: Link,
+    },
     /// The vCPU thread has recorded something.
     Recorded(Stretch<O, W>),
     /// The seed cannot be made here.

@@ -22,6 +22,7 @@ use crate::{
 };
 
 mod commands;
+mod divergences;
 mod effects;
 mod events;
 mod lease;
@@ -40,6 +41,7 @@ pub use effects::{Answer, Effect, Fence, Halt, Message, Notice};
 pub use events::{Asked, Attempt, Command, Event, Glance, Said, Sight, Stretch};
 pub use outlets::OnTrouble;
 
+use divergences::Divergences;
 use lease::Lease;
 use looks::Looks;
 use news::Told;
@@ -100,6 +102,7 @@ pub struct Controller<O, W> {
     role: Primary,
     search: Search,
     operator: Operator,
+    divergences: Divergences,
     gate: Gate<O>,
     writes: Gate<W>,
     lease: Lease,
@@ -152,6 +155,7 @@ impl<O, W> Controller<O, W> {
             role,
             search: Search::new(peer),
             operator: Operator::default(),
+            divergences: Divergences::default(),
             gate: Gate::new(limits),
             writes: Gate::new(Limits { outputs: usize::MAX, bytes: u64::MAX }),
             lease: Lease::new(&config),
@@ -193,6 +197,11 @@ impl<O, W> Controller<O, W> {
                 effects.push(Effect::Tell(Notice::Lost(format!("the secondary gives up: {reason}"))));
                 self.lose(link, LossReason::Closed, effects);
             }
+            Event::PeerDiverged { link } if self.role.link() == Some(link) => {
+                self.divergences.add(link, now_ns);
+            }
+            // Of a connection that is over.
+            Event::PeerDiverged { .. } => {}
             Event::Recorded(stretch) => self.take_stretch(stretch, effects),
             Event::SeedFailed { link, reason } => {
                 effects.push(Effect::Tell(Notice::Lost(reason.clone())));

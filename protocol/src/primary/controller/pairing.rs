@@ -1,6 +1,6 @@
 //! With whom this side is a pair: looking for a secondary, having one, losing it, and leaving the VM to it.
 
-use alloc::{format, string::String, vec::Vec};
+use alloc::{borrow::ToOwned, format, string::String, vec::Vec};
 
 use ftlog::{Condition, Health};
 
@@ -65,6 +65,18 @@ impl<O, W> Controller<O, W> {
         }
         effects.push(Effect::DropPeer { link, reason });
         self.peer_gone(effects);
+        self.rest_if_distrusted(link, effects);
+    }
+
+    /// What comes next is the operator's to say, as after a suspend. One who has a command under way has said it.
+    fn rest_if_distrusted(&mut self, link: Link, effects: &mut Vec<Effect<O, W>>) {
+        let Some(times) = self.divergences.too_many(link).filter(|_| !self.operator.is_busy()) else {
+            return;
+        };
+        let Some(peer) = self.search.peer().map(ToOwned::to_owned) else { return };
+        self.search.look_at(None);
+        self.operator.suspended = Some(peer.clone());
+        effects.push(Effect::Tell(Notice::Distrusted { peer, times }));
     }
 
     /// That the VM is protected, and what is to be known of the secondary.

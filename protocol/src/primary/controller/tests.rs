@@ -179,6 +179,109 @@ fn a_resume_that_is_refused_forgets_nothing() {
     assert_eq!(refused(bench.ask(Command::Resume).0), "protection is not suspended");
 }
 
+/// The secondary on this link diverges and gives up; what is told, once this side is alone in the next generation.
+fn diverge(bench: &mut Bench, link: u32) -> Effects {
+    let link = Link(link);
+    assert_eq!(bench.tell(Event::PeerDiverged { link }), []);
+    assert_eq!(bench.tell(Event::PeerDiverged { link }), [], "it says so twice");
+    let mut effects = bench.tell(Event::PeerRefuses { link, reason: "it diverged".into() });
+    effects.extend(bench.won(bench.core.generation().0 + 1));
+    assert_eq!(bench.core.phase(), Phase::Unprotected);
+    effects
+}
+
+fn seed_again(bench: &mut Bench, link: u32) {
+    let attempt = bench.attempt("a");
+    bench.connected(attempt);
+    bench.seeded(link);
+    assert_eq!(bench.core.phase(), Phase::Protected);
+}
+
+/// A secondary that has diverged as often as is healed, and whose next divergence is on the link that is given.
+fn often_diverged() -> (Bench, u32) {
+    let mut bench = Bench::protected();
+    for link in 0..3 {
+        let effects = diverge(&mut bench, link);
+        assert!(!effects.iter().any(is_distrust), "{effects:?}");
+        seed_again(&mut bench, link + 1);
+    }
+    (bench, 3)
+}
+
+fn is_distrust(effect: &Effect<&'static str, u32>) -> bool {
+    matches!(effect, Effect::Tell(Notice::Distrusted { .. }))
+}
+
+fn looks_for_somebody(effects: &Effects) -> bool {
+    effects.iter().any(|effect| matches!(effect, Effect::Connect { .. }))
+}
+
+#[test]
+fn a_secondary_that_diverges_again_and_again_is_left_to_the_operator() {
+    for command in [Command::Resume, Command::Protect { to: to("a") }] {
+        let (mut bench, link) = often_diverged();
+        let effects = diverge(&mut bench, link);
+        let loss =
+            |effect: &&Effect<_, _>| is_distrust(effect) || matches!(effect, Effect::Tell(Notice::Lost(_)));
+        let distrusted = Effect::Tell(Notice::Distrusted { peer: to("a"), times: 4 });
+        assert_eq!(effects.iter().rfind(loss), Some(&distrusted), "the last that is told of it");
+        assert!(!looks_for_somebody(&bench.pass(20_000)));
+        assert_eq!((bench.core.phase(), bench.core.peer()), (Phase::Unprotected, None));
+        assert!(refused(bench.ask(Command::Suspend).0).contains("no secondary"), "and nothing is forgotten");
+
+        assert_eq!(bench.ask(command).0, Some(Answer::Seeks(to("a"))));
+        for link in link + 1..=link + 3 {
+            seed_again(&mut bench, link);
+            assert!(!diverge(&mut bench, link).iter().any(is_distrust), "it begins anew");
+        }
+        seed_again(&mut bench, link + 4);
+        assert!(diverge(&mut bench, link + 4).iter().any(is_distrust));
+    }
+}
+
+#[test]
+fn a_secondary_that_diverges_while_it_is_restarted_is_restarted_as_was_asked() {
+    let (mut bench, link) = often_diverged();
+    assert_eq!(bench.ask(Command::TestRestartSecondary).0, None);
+    let effects = diverge(&mut bench, link);
+    assert!(matches!(answer_in(&effects), Some(Answer::Alone { peer: Some(_), suspended: None, .. })));
+    assert!(!effects.iter().any(is_distrust), "{effects:?}");
+    seed_again(&mut bench, link + 1);
+    assert!(diverge(&mut bench, link + 1).iter().any(is_distrust), "it counts all the same");
+}
+
+#[test]
+fn a_secondary_that_is_distrusted_can_be_forgotten() {
+    let (mut bench, link) = often_diverged();
+    diverge(&mut bench, link);
+    let off = Answer::Alone { peer: None, suspended: None, generation: bench.core.generation() };
+    assert_eq!(bench.ask(Command::TurnOff).0, Some(off));
+    assert_eq!(refused(bench.ask(Command::Resume).0), "protection is not suspended");
+    assert!(!looks_for_somebody(&bench.pass(20_000)));
+}
+
+#[test]
+fn divergences_of_long_ago_are_forgotten_and_other_losses_do_not_count() {
+    let (mut bench, mut link) = often_diverged();
+    for _ in 0..3 {
+        bench.peer(link, PeerEvent::Lost(LossReason::Closed));
+        bench.won(bench.core.generation().0 + 1);
+        link += 1;
+        seed_again(&mut bench, link);
+    }
+    bench.pass(600_000);
+    for _ in 0..3 {
+        assert!(!diverge(&mut bench, link).iter().any(is_distrust));
+        link += 1;
+        seed_again(&mut bench, link);
+    }
+    let stale = Link(0);
+    assert_eq!(bench.tell(Event::PeerDiverged { link: stale }), []);
+    bench.peer(link, PeerEvent::Lost(LossReason::Closed));
+    bench.won(bench.core.generation().0 + 1);
+    assert!(looks_for_somebody(&bench.pass(1000)), "what was lost now had not diverged");
+}
+
 #[test]
 fn the_secondary_is_let_go_only_when_another_would_take_its_place() {
     let mut bench = Bench::protected();

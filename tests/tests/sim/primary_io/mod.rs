@@ -286,6 +286,7 @@ impl PrimaryIo {
             }
             Effect::Answer { asked, answer } => self.commands.answered(asked, &answer)?,
             Effect::Tell(Notice::LetGo) => shared.stats.detaches += 1,
+            Effect::Tell(Notice::Distrusted { .. }) => shared.stats.distrusts += 1,
             Effect::Tell(_) => {}
             Effect::Halt(halt) => return self.halt(&halt, shared),
         }

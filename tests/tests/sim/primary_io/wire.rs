@@ -1,6 +1,6 @@
 //! One connection of a primary, and what its peer says.
 
-use ftlog::{Ack, FrameDecoder, FrameKind, Heartbeat, Position};
+use ftlog::{Ack, Diverged, Frame, FrameDecoder, FrameKind, Heartbeat, Message as _, Position};
 use protocol::LossReason;
 use protocol::primary::controller::Attempt;
 use protocol::primary::{Link, PeerEvent};
@@ -20,7 +20,13 @@ pub struct Wire {
     pub reading: bool,
 }
 
-/// What a frame tells the controller.
+/// Where the peer diverged, if that is what it says.
+pub fn divergence(frame: &Frame) -> Option<Position> {
+    let diverged = (frame.kind == FrameKind::Diverged).then(|| Diverged::decode(&frame.body).ok());
+    diverged.flatten().map(|diverged| diverged.position)
+}
+
+/// What another frame tells the controller.
 pub fn peer_event(kind: FrameKind, body: &[u8]) -> PeerEvent {
     let number = || body.first_chunk().map(|bytes| u64::from_le_bytes(*bytes));
     let event = match kind {

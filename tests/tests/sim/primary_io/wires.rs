@@ -1,12 +1,12 @@
 //! The connections of a primary: what is sent on them, and what arrives.
 
-use ftlog::{Condition, FrameDecoder, FrameKind, Generation, Heartbeat, Position};
+use ftlog::{Condition, FrameDecoder, FrameKind, Generation, Heartbeat, Message as _, Position, Registers};
 use protocol::LossReason;
 use protocol::primary::controller::{Attempt, Event, Message};
 use protocol::primary::{Link, PeerEvent};
 
 use super::PrimaryIo;
-use super::wire::{Wire, peer_event};
+use super::wire::{Wire, divergence, peer_event};
 use crate::failure::Failure;
 use crate::faults::MS;
 use crate::input::Input;
@@ -131,7 +131,9 @@ impl PrimaryIo {
                 let result = window.map(u64::from_le_bytes).ok_or_else(|| "no Welcome".to_owned());
                 return self.tell(Event::Connected { attempt, result }, shared);
             };
+            let diverged = frame.as_ref().and_then(divergence);
             let event = match frame {
+                Some(_) if diverged.is_some() => Event::PeerDiverged { link },
                 Some(frame) if frame.kind == FrameKind::Refuse => {
                     Event::PeerRefuses { link, reason: "it gives up".to_owned() }
                 }
@@ -140,6 +142,10 @@ impl PrimaryIo {
             };
             wire.reading =
                 !matches!(event, Event::PeerRefuses { .. } | Event::Peer { event: PeerEvent::Lost(_), .. });
+            if let Some(position) = diverged {
+                let ours = Registers { position, registers: None }.encode().expect("it is short");
+                self.send(link, FrameKind::Registers, &ours, shared);
+            }
             self.tell(event, shared);
         }
     }

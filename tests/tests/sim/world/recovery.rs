@@ -11,7 +11,7 @@ use crate::input::Input;
 use crate::shared::Action;
 
 impl World {
-    /// The operator does not leave the VM as it was after a turn-off.
+    /// The operator does not leave the VM as it was after a turn-off, or since its secondary was distrusted.
     pub(super) fn protect_again(&mut self) {
         for host in &self.hosts {
             let Role::Primary(io) = &host.role else { continue };

@@ -31,8 +31,14 @@ fn hear(desk: &mut Desk, link: Link, frame: &Frame) {
         FrameKind::Diverged => {
             let Hands { wire: Some(wire), registers, site, .. } = &mut desk.hands else { return };
             match wire::answer_divergence(wire, frame, registers) {
-                Ok(text) => site.board.notice(text),
-                Err(error) => site.board.notice(format!("{error:#}")),
+                Ok(text) => {
+                    site.board.notice(text);
+                    desk.tell(Event::PeerDiverged { link });
+                }
+                Err(error) => {
+                    site.board.notice(format!("{error:#}"));
+                    desk.tell_peer(link, PeerEvent::Lost(LossReason::Damaged));
+                }
             }
         }
         FrameKind::Refuse => desk.tell(Event::PeerRefuses { link, reason: wire::refusal(frame) }),

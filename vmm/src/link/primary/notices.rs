@@ -46,6 +46,13 @@ impl Hands {
             }
             Notice::LetGo => board.notice("the secondary was let go"),
             Notice::Lost(reason) => note_loss(board, reason),
+            Notice::Distrusted { peer, times } => note_loss(
+                board,
+                format!(
+                    "no secondary is looked for any more, as it has diverged {times} times within minutes; `resume` looks for \
+                     {peer} again, `protect` for another"
+                ),
+            ),
             Notice::PeerHealth(health) if health.is_well() => board.well(SECONDARY),
             Notice::PeerHealth(health) => {
                 board.trouble(SECONDARY, format!("not as well as it should be: {health}"))
