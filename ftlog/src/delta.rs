@@ -12,7 +12,7 @@
 use thiserror::Error;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use crate::{ExitKind, FrameKind, StepsFrame};
+use crate::{ExitKind, FrameKind, StepsFrame, pages};
 
 /// The longest encoded vCPU, in bytes.
 pub const MAX_VCPU: usize = 64 << 10;
@@ -35,6 +35,12 @@ impl Delta {
 
     fn pages_digest(&self) -> u64 {
         self.pages.iter().fold(0, |digest, body| xxh3_64_with_seed(body, digest))
+    }
+
+    /// How many pages it has.
+    #[must_use]
+    pub fn page_count(&self) -> u64 {
+        self.pages.iter().map(|body| u64::from(pages::count(body))).sum()
     }
 
     /// Bytes in its frames' bodies.

@@ -177,6 +177,11 @@ impl Pages {
     }
 }
 
+/// How many pages a body that was encoded has.
+pub(crate) fn count(body: &[u8]) -> u32 {
+    Header::ref_from_prefix(body).map_or(0, |(header, _)| header.count.get())
+}
+
 /// Takes the body of a `Pages` frame apart, in memory of at most [`PAGES_PER_FRAME`] pages. Whether the addresses are
 /// those of memory, the caller decides.
 ///

@@ -14,8 +14,11 @@ use crate::{
 
 /// Pages looked at for one frame at most, so that one who sends sees that it goes on.
 const LOOKED_AT: u64 = 4096;
-/// Times 64: the pages taken at once.
+/// Times 64: the pages taken at once while the guest runs, and while it stands.
 const WORDS: usize = 16;
+const ALL: usize = 1 << 14;
+/// To look at so few pages costs less than to ask the host which of them nobody has touched.
+const FEW: u64 = 512;
 
 /// What belongs to a machine and does not change: enough to send its RAM from another thread than its own.
 #[derive(Clone)]
@@ -139,7 +142,7 @@ impl Transfer {
         let (mut looked_at, mut pages) = (0, 0);
         while looked_at < LOOKED_AT && !self.encoder.is_full() {
             if self.taken.is_empty() {
-                looked_at += self.take()?;
+                looked_at += self.take(WORDS)?;
             }
             let Some(gpa) = self.taken.pop_front() else { break };
             pages += u64::from(self.encode(gpa));
@@ -151,9 +154,9 @@ impl Transfer {
         Ok(Some(Piece { looked_at, pages, body }))
     }
 
-    /// How many pages were taken out of those to be looked at.
-    fn take(&mut self) -> Result<u64, KvmError> {
-        let mut pages = self.tracker.take(WORDS)?;
+    /// Takes some out of those to be looked at, from at most `words` times 64 that follow each other: how many.
+    fn take(&mut self, words: usize) -> Result<u64, KvmError> {
+        let mut pages = self.tracker.take(words)?;
         let count = pages.len() as u64;
         let Self { source, settled, theirs, other, .. } = self;
         let has_zeroes = |gpa| match &*theirs {
@@ -161,7 +164,9 @@ impl Transfer {
             // They have not touched it either.
             None => true,
         };
-        source.vm.memory().forget_untouched(&mut pages, has_zeroes);
+        if count > FEW {
+            source.vm.memory().forget_untouched(&mut pages, has_zeroes);
+        }
         self.taken.extend(pages);
         Ok(count)
     }
@@ -215,6 +220,8 @@ impl Transfer {
     /// KVM's.
     pub fn rest(&mut self) -> Result<Vec<Vec<u8>>, KvmError> {
         self.look()?;
+        // The guest stands: to protect all at once costs least.
+        while self.take(ALL)? > 0 {}
         let mut bodies = Vec::new();
         while let Some(piece) = self.next_piece()? {
             bodies.extend(piece.body);

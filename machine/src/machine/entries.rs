@@ -10,11 +10,8 @@
 //!   replay:  `entries` of the step ─► Doorbell::set, before the stretch is run ─────────► exit at the same entry
 //! ```
 //!
-//! What it does not reach is a program that computes for long without entering its kernel: what waits for the guest
-//! then waits on. Whatever is to name a position there (a count of branches) or to do without one (state sent in place
-//! of log) has its place here: the live side asks for an end of the stretch by ringing and learns in
-//! [`Reached::entries`](super::Reached::entries) how the log is to name it; the replaying side runs no stretch before
-//! [`EntryClock::Logged`] has told it how that stretch ended.
+//! What it does not reach is a program that computes for long without entering its kernel: that is [forced](super::forced) to
+//! stop where it is. The replaying side runs no stretch before [`EntryClock::Logged`] has told it how that stretch ended.
 
 use ftlog::RegisterFile;
 

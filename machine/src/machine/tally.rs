@@ -137,7 +137,7 @@ impl ExitCounts {
     /// All sync points.
     pub fn total(&self) -> u64 {
         let Self { entry_clock, timer, clock, uart, interrupts, net_notify, rng_notify, .. } = self;
-        let Self { disk_notify, virtio_interrupt, virtio_other, halt, msr, other, .. } = self;
+        let Self { disk_notify, virtio_interrupt, virtio_other, halt, msr, forced, other, .. } = self;
         entry_clock
             + timer
             + clock
@@ -150,6 +150,7 @@ impl ExitCounts {
             + virtio_other
             + halt
             + msr
+            + forced
             + other
     }
 

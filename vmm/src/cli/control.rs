@@ -8,7 +8,9 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::seed::{describe_seed, describe_seeding, mib};
-use crate::control::{BaseReport, ConsoleReport, DiskReport, NetReport, Request, Status, Takeover, request};
+use crate::control::{
+    BaseReport, ConsoleReport, DeltaReport, DiskReport, NetReport, Request, Status, Takeover, request,
+};
 
 /// Which process to talk to, and how to show its answer.
 #[derive(Args)]
@@ -104,6 +106,9 @@ fn describe_status(status: &Status) -> String {
         if *dropped_bytes == 0 { String::new() } else { format!(", {dropped_bytes} bytes dropped") };
     lines.push(row("console", format!("{target}{dropped}")));
     lines.extend(status.net.iter().map(describe_net));
+    if status.deltas.count > 0 {
+        lines.push(row("deltas", describe_deltas(&status.deltas)));
+    }
     lines.extend(status.seeding.iter().map(|seeding| row("seed", describe_seeding(seeding))));
     lines.extend(status.seed.iter().map(|seed| row("last seed", describe_seed(seed))));
     lines.extend(status.last_loss.iter().map(|loss| row("last loss", loss)));
@@ -116,6 +121,14 @@ fn describe_status(status: &Status) -> String {
     lines.extend(status.takeover.iter().flat_map(describe_takeover));
     lines.extend(status.events.iter().map(|event| row(&time_of_day(event.time_ms), &event.text)));
     lines.join("\n") + "\n"
+}
+
+fn describe_deltas(deltas: &DeltaReport) -> String {
+    let DeltaReport { count, pages, bytes, stop_p50_ms, stop_p99_ms, asked } = deltas;
+    format!(
+        "{count}, of {pages} pages, {:.1} MiB; the guest stood p50 {stop_p50_ms:.1} ms, p99 {stop_p99_ms:.1} ms; asked {asked}",
+        mib(*bytes)
+    )
 }
 
 /// The counts that are not 0.

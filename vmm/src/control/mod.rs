@@ -3,6 +3,7 @@
 mod address;
 mod board;
 mod client;
+mod delta_report;
 mod net;
 mod reports;
 mod request;
@@ -15,6 +16,7 @@ mod trouble;
 pub use address::{listen_address, peer_address};
 pub use board::Board;
 pub use client::request;
+pub use delta_report::DeltaReport;
 pub use reports::{BaseReport, ConsoleReport, DiskReport, NetReport, ResyncReport};
 pub use request::{Pending, Request};
 pub use seed_report::{SeedReport, SeedingReport, StopReport};

@@ -3,7 +3,7 @@
 use machine::{EventCounts, ExitCounts};
 use serde::{Deserialize, Serialize};
 
-use super::{ConsoleReport, DiskReport, NetReport, SeedReport, SeedingReport};
+use super::{ConsoleReport, DeltaReport, DiskReport, NetReport, SeedReport, SeedingReport};
 
 /// Which part a process plays.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -114,7 +114,7 @@ pub struct Status {
     pub position: u64,
     /// Virtual time there, ms.
     pub guest_time_ms: f64,
-    /// For how long the guest has run without coming to a sync point, ms; 0 where it waits for input.
+    /// For how long the guest has run without coming to a position, ms; 0 where it waits for input.
     pub guest_silent_ms: f64,
     /// The peer, where one is set or connected.
     pub peer: Option<String>,
@@ -135,6 +135,8 @@ pub struct Status {
     pub inputs: EventCounts,
     /// How often the machine was reset, since then; not on a secondary.
     pub resets: u64,
+    /// What it took to stop a guest that computes.
+    pub deltas: DeltaReport,
     /// How long outputs waited.
     pub commit_delay_us: CommitDelay,
     /// Outputs that wait now.

@@ -1,5 +1,5 @@
-//! A user process that computes without a system call: the guest's kernel cannot interrupt it meanwhile, as there is no
-//! position in it that a log could name. It must repeat all the same, and survive a power failure.
+//! A user process that computes without a system call: it is stopped where it is, and what leads there is in the log. It must
+//! repeat all the same, and survive a power failure.
 
 use std::{thread, time::Duration};
 

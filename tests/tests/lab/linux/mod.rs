@@ -17,6 +17,7 @@ use ftvmm_tests::lab::{
     member::{self, Setup},
 };
 
+mod busy;
 mod clients;
 mod compute;
 mod debian;

@@ -85,6 +85,8 @@ impl Desk {
         trace::mark(Stage::Taken, through);
         self.hands.time_ns = time_ns;
         self.hands.registers.extend(through, registers);
+        delta.iter().for_each(|taken| self.hands.figures.deltas.taken(taken));
+        let delta = delta.map(|taken| taken.delta);
         self.hands.log.push_back(Unsent { through, delta, steps: batch.body, asks: None });
         let said = outputs.into_iter().map(|(position, output)| (position, said(output))).collect();
         self.tell_one(Event::Recorded(Recorded { through, bytes, since_ns, said_ns: handed_over_ns, said }));

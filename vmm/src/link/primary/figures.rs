@@ -4,7 +4,7 @@ use devices::{DiskRequest, Output};
 use hdrhistogram::Histogram;
 use protocol::primary::{Phase, controller::Controller};
 
-use super::progress::SeedProgress;
+use super::{delta_figures::DeltaFigures, progress::SeedProgress};
 use crate::{
     control::{CommitDelay, State},
     host::clock::boot_ns,
@@ -13,11 +13,6 @@ use crate::{
 
 /// How often a protected VM's status is written, ns.
 const REPORT_NS: u64 = 10_000_000;
-/// A guest that runs and has come to no sync point for longer than this is told of, ns.
-const SILENCE_NS: u64 = 1_000_000_000;
-/// What `status` calls it.
-const SILENT: &str = "guest";
-
 /// Counted since the secondary was seeded.
 pub struct Figures {
     pub log_bytes: u64,
@@ -25,6 +20,7 @@ pub struct Figures {
     pub seed: Option<SeedProgress>,
     commit_delay: Histogram<u64>,
     lags: Histogram<u64>,
+    pub deltas: DeltaFigures,
     rate: Rate,
     reported_ns: u64,
 }
@@ -39,6 +35,7 @@ impl Figures {
             commit_delay: Histogram::new_with_max(10_000_000_000, 3).expect("constant bounds are valid"),
             // Up to an hour, to one digit, µs.
             lags: Histogram::new_with_max(3_600_000_000, 1).expect("constant bounds are valid"),
+            deltas: DeltaFigures::new(),
             rate: Rate::default(),
             reported_ns: 0,
         }
@@ -49,6 +46,7 @@ impl Figures {
         self.log_bytes = 0;
         self.commit_delay.reset();
         self.lags.reset();
+        self.deltas = DeltaFigures::new();
     }
 
     /// An output has waited so long for its secondary.
@@ -76,7 +74,7 @@ impl Figures {
         }
         let lags = self.lags.iter_recorded();
         let lags = lags.map(|lag| (lag.value_iterated_to() as f64 / 1e3, lag.count_at_value())).collect();
-        let silent_ns = tell_silence(site, controller, now_ns);
+        let silent_ns = controller.silent_ns(now_ns);
         site.board.tell_devices(site.outlets.tap.as_deref(), &counts);
         site.board.update(|status| {
             let (recorded, executed) = (controller.recorded(), controller.executed());
@@ -95,6 +93,7 @@ impl Figures {
             status.inputs = counts.events;
             status.resets = counts.resets;
             status.commit_delay_us = self.delay();
+            status.deltas = self.deltas.report();
             status.disks = site.outlets.disks.report();
             status.held_outputs = controller.held_outputs();
             status.pace = controller.pace().to_string();
@@ -109,22 +108,6 @@ impl Figures {
             count: self.commit_delay.len(),
         }
     }
-}
-
-/// A guest that computes without coming to a sync point gets nothing that waits for it, and its secondary has nothing to
-/// do: to be seen, since "lag 0" says the contrary.
-fn tell_silence(site: &Site, controller: &Controller<Output, DiskRequest>, now_ns: u64) -> u64 {
-    let silent_ns = controller.silent_ns(now_ns);
-    if silent_ns > SILENCE_NS {
-        let seconds = silent_ns / 1_000_000_000;
-        site.board.trouble(
-            SILENT,
-            format!("it has come to no sync point for {seconds} s: nothing reaches it, and it says nothing"),
-        );
-    } else {
-        site.board.well(SILENT);
-    }
-    silent_ns
 }
 
 fn state_of(phase: Phase) -> State {

@@ -236,6 +236,7 @@ impl Hands {
 
     fn send_question(&mut self, key: u64) {
         let Some(wire) = &mut self.wire else { return };
+        self.figures.deltas.asked();
         self.told = Some(Theirs { key, pages: Vec::new() });
         wire.connection.send(FrameKind::AskPages, &key.to_le_bytes());
     }

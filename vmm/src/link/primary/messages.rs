@@ -53,12 +53,19 @@ pub const UNDER_WAY: u64 = 4 << 20;
 /// What an output counts at least, bytes: the gate has room for a number of them.
 const LEAST_OUTPUT: usize = 2 << 10;
 
+/// What leads to a forced position.
+pub struct Taken {
+    pub delta: Delta,
+    /// For how long the guest stood for it, ns.
+    pub took_ns: u64,
+}
+
 /// Steps of the execution, and what the guest said at them.
 pub struct Stretch {
     /// The steps.
     pub batch: Batch,
     /// What leads to the first of them, if that is a forced position.
-    pub delta: Option<Delta>,
+    pub delta: Option<Taken>,
     /// The registers at each, to explain a divergence that the secondary reports.
     pub registers: Vec<RegisterFile>,
     /// What the guest said, in order.
@@ -74,7 +81,7 @@ pub struct Stretch {
 impl Stretch {
     /// The bytes of log that it is.
     pub fn log_bytes(&self) -> u64 {
-        self.batch.body.len() as u64 + self.delta.as_ref().map_or(0, Delta::bytes)
+        self.batch.body.len() as u64 + self.delta.as_ref().map_or(0, |taken| taken.delta.bytes())
     }
 
     /// The bytes that it holds, roughly: what counts is that none that is large is overlooked, and that many small ones are

@@ -3,6 +3,7 @@
 
 mod answers;
 mod brake;
+mod delta_figures;
 mod desk;
 mod errands;
 mod figures;

@@ -4,7 +4,7 @@ use std::{sync::Arc, thread, time::Duration};
 
 use devices::Output;
 use ftlog::RegisterFile;
-use ftlog::{Delta, FrameKind, Position, StepRef};
+use ftlog::{FrameKind, Position, StepRef};
 use machine::{Machine, transfer::Transfer};
 use protocol::{MAX_HEARTBEAT_NS, primary::Link};
 use replay::{
@@ -15,7 +15,7 @@ use replay::{
 use super::{
     brake::Brake,
     followed::{Followed, Way},
-    messages::{FromVcpu, Stretch},
+    messages::{FromVcpu, Stretch, Taken},
     orders::{Halted, Order, Orders, Stop},
     outbox::Outbox,
     seeding::send_changes,
@@ -39,7 +39,7 @@ pub struct Recorded {
     disks: Arc<Disks>,
     recorder: Recorder,
     /// What leads to the first step of the batch, if that is a forced position.
-    delta: Option<Delta>,
+    delta: Option<Taken>,
     /// When the first step of the batch was recorded, ns.
     since_ns: u64,
     registers: Vec<RegisterFile>,
@@ -186,6 +186,7 @@ impl Witness for Recorded {
     }
 
     fn forced(&mut self, machine: &mut Machine) -> anyhow::Result<Option<u64>> {
+        let begun_ns = boot_ns();
         let way = self.followed.way(machine)?;
         // The step there is to be the first of a frame, and what is asked is asked behind all that is recorded.
         self.hand_over()?;
@@ -193,7 +194,7 @@ impl Witness for Recorded {
             Way::Free => Ok(Some(0)),
             Way::Delta(delta) => {
                 let digest = delta.digest();
-                self.delta = Some(delta);
+                self.delta = Some(Taken { delta, took_ns: boot_ns() - begun_ns });
                 Ok(Some(digest))
             }
             Way::Ask => self.outbox.tell(0, FromVcpu::AskPages).map(|()| None),
