@@ -36,6 +36,8 @@ stats!(
     writes,
     lost_claims,
     divergences,
+    deltas,
+    installed,
     distrusts,
     stops,
     crashes,

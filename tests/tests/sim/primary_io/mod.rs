@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use ftlog::{Generation, Health, Position, StepEncoder};
+use ftlog::{Delta, FrameKind, Generation, Health, Position, StepEncoder};
 use protocol::arbiter::ClaimOutcome;
 use protocol::fence::Fence;
 use protocol::primary::controller::{
@@ -33,9 +33,12 @@ pub enum Turn {
     Primary(Box<PrimaryIo>),
 }
 
+/// Of one stretch: what leads to its first step, if that is needed, and its steps.
+type Frames = Vec<(FrameKind, Vec<u8>)>;
+
 /// What the vCPU thread tells the link thread.
 enum Letter {
-    Recorded(Stretch<Output, Output>, Vec<u8>),
+    Recorded(Stretch<Output, Output>, Frames),
     SeedStarted(Link, Position),
     SeedSent(Link),
     Ended,
@@ -53,8 +56,10 @@ pub struct PrimaryIo {
     paused_for: Option<Link>,
     /// The connection whose acknowledgements opened the gate last.
     log_conn: Option<Conn>,
-    log: VecDeque<(Position, Vec<u8>)>,
+    log: VecDeque<(Position, Frames)>,
     batch: StepEncoder,
+    /// What leads to its first step.
+    delta: Option<Delta>,
     since_ns: u64,
     said: Vec<(Position, Said<Output, Output>)>,
     /// What the vCPU thread has told and the link thread has not read, with its bytes.
@@ -124,6 +129,7 @@ impl PrimaryIo {
             log_conn: None,
             log: VecDeque::new(),
             batch: StepEncoder::new(guest.position.next()),
+            delta: None,
             since_ns: 0,
             said: Vec::new(),
             mailbox: VecDeque::new(),

@@ -1,6 +1,6 @@
 //! The vCPU thread of a primary.
 
-use ftlog::{ExitKind, FrameKind, Generation, StepEncoder, StepRef};
+use ftlog::{Delta, ExitKind, FrameKind, Generation, StepEncoder, StepRef};
 use protocol::primary::controller::{Event, Said, Stretch};
 use protocol::primary::{Link, Pace, PeerEvent};
 
@@ -9,7 +9,7 @@ use crate::failure::Failure;
 use crate::faults::MS;
 use crate::guest::OUTPUT_BYTES;
 use crate::input::Input;
-use crate::process::{BATCH_STEPS, UNDER_WAY_BYTES};
+use crate::process::{BATCH_STEPS, UNDER_WAY_BYTES, WINDOW_BYTES};
 use crate::shared::Shared;
 
 /// Parts of a seed before its final frame.
@@ -52,15 +52,20 @@ impl PrimaryIo {
     }
 
     pub(super) fn step(&mut self, shared: &mut Shared) {
+        let mut exit = ExitKind::Pio;
         if self.batch.is_empty() {
             self.since_ns = shared.clock_ns(self.name.host);
+            if shared.random.chance(100_000) {
+                self.compute(shared);
+                exit = ExitKind::Forced;
+            }
         }
         let input = shared.random.next();
         self.guest.step(input);
         self.steps += 1;
         let step = StepRef {
             time_ns: input,
-            exit: ExitKind::Pio,
+            exit,
             digest: self.guest.digest(),
             entries: None,
             events: &[],
@@ -77,22 +82,35 @@ impl PrimaryIo {
         shared.oracle.executed(self.generation, self.name, &self.guest);
     }
 
+    /// The guest comes to where no input leads it: what does is sent.
+    fn compute(&mut self, shared: &mut Shared) {
+        shared.stats.deltas += 1;
+        self.guest.hash = shared.random.next();
+        let len =
+            if shared.random.chance(100_000) { 2 * WINDOW_BYTES } else { shared.random.within(0..=200) };
+        let pages = vec![vec![5; len as usize], vec![6; 10]];
+        self.delta = Some(Delta { pages, vcpu: self.guest.hash.to_le_bytes().to_vec() });
+    }
+
     /// Hands the batch over, if there is room for it: what is larger than all the room has to be alone.
     fn flush(&mut self, shared: &mut Shared) {
         let said_bytes = self.said.len() as u64 * OUTPUT_BYTES;
-        let taken_bytes = self.batch.body().len() as u64 + said_bytes;
+        let delta_bytes = self.delta.as_ref().map_or(0, Delta::bytes);
+        let taken_bytes = self.batch.body().len() as u64 + delta_bytes + said_bytes;
         let full = self.under_way_bytes > 0 && self.under_way_bytes + taken_bytes > UNDER_WAY_BYTES;
         if self.batch.is_empty() || full {
             return;
         }
         let through = self.guest.position;
         let body = self.batch.body().to_vec();
-        let bytes = body.len() as u64;
+        let bytes = body.len() as u64 + delta_bytes;
+        let delta = self.delta.take();
+        let frames = delta.iter().flat_map(Delta::frames).chain([(FrameKind::Steps, body)]).collect();
         self.batch = StepEncoder::new(through.next());
         let (since_ns, said_ns) = (self.since_ns, shared.clock_ns(self.name.host));
         let said = std::mem::take(&mut self.said);
         let stretch = Stretch { through, bytes, since_ns, said_ns, said };
-        self.post(Letter::Recorded(stretch, body), taken_bytes, shared);
+        self.post(Letter::Recorded(stretch, frames), taken_bytes, shared);
     }
 
     fn post(&mut self, letter: Letter, bytes: u64, shared: &mut Shared) {
@@ -107,8 +125,8 @@ impl PrimaryIo {
         let Some((letter, bytes)) = self.mailbox.pop_front() else { return };
         self.under_way_bytes -= bytes;
         match letter {
-            Letter::Recorded(stretch, body) => {
-                self.log.push_back((stretch.through, body));
+            Letter::Recorded(stretch, frames) => {
+                self.log.push_back((stretch.through, frames));
                 self.tell(Event::Recorded(stretch), shared);
             }
             Letter::SeedStarted(link, position) => {

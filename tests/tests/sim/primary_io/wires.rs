@@ -37,9 +37,13 @@ impl PrimaryIo {
     }
 
     pub(super) fn send_log(&mut self, link: Link, through: Position, shared: &mut Shared) {
-        while let Some((_, body)) = self.log.pop_front_if(|(last, _)| *last <= through) {
-            if !shared.batch_is_lost(self.log_conn) {
-                self.send(link, FrameKind::Steps, &body, shared);
+        while let Some((_, frames)) = self.log.pop_front_if(|(last, _)| *last <= through) {
+            let is_lost = shared.batch_is_lost(self.log_conn);
+            for (kind, body) in frames {
+                // All of it, or all but some of what leads to its first step.
+                if !is_lost || kind != FrameKind::Steps && shared.random.chance(500_000) {
+                    self.send(link, kind, &body, shared);
+                }
             }
         }
     }

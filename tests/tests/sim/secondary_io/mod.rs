@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use ftlog::{Ack, Frame, FrameDecoder, FrameKind, Generation, Position, Step, StepsFrame};
+use ftlog::{Ack, Delta, ExitKind, Frame, FrameDecoder, FrameKind, Generation, Position, Step, StepsFrame};
 use protocol::arbiter::ClaimOutcome;
 use protocol::commit::{Limits, Unreleased};
 use protocol::fence::{LONGEST_LEASE_NS, takeover_wait_ns};
@@ -24,6 +24,8 @@ mod replay;
 /// A step to be executed; the last one of a batch carries the length of the batch.
 struct Waiting {
     step: Step,
+    /// What the guest is there, if no step leads there.
+    delta: Option<Delta>,
     batch_bytes: u64,
 }
 
@@ -50,6 +52,8 @@ pub struct SecondaryIo {
     log: VecDeque<Waiting>,
     /// Log in memory, wherever it waits.
     log_bytes: u64,
+    /// Of a delta whose step has not come.
+    delta_bytes: u64,
     unreleased: Unreleased<Output>,
     /// What the primary says has left.
     released: Position,
@@ -85,6 +89,7 @@ impl SecondaryIo {
             early: Vec::new(),
             log: VecDeque::new(),
             log_bytes: 0,
+            delta_bytes: 0,
             unreleased: Unreleased::new(Limits { outputs: 4096, bytes: 1 << 20 }),
             released: Position(0),
             damaged: false,
@@ -150,7 +155,7 @@ impl SecondaryIo {
                 self.copied_ns = Some(shared.now_ns + shared.random.within(MS..=60 * MS));
             }
             Action::Load => shared.later(self.name, MS..=60 * MS, Input::Loaded { conn: self.conn }),
-            Action::Execute { batch, delta: _, bytes } => self.execute(batch, bytes),
+            Action::Execute { batch, delta, bytes } => self.execute(batch, delta, bytes),
             Action::TellPages { .. } => {}
             Action::Released { through } => {
                 self.released = self.released.max(through);
@@ -238,7 +243,8 @@ impl SecondaryIo {
             DiscardReason::SeedIncomplete(_) | DiscardReason::Detached | DiscardReason::ClaimLost { .. } => {
                 true
             }
-            DiscardReason::LogBroken(_) => self.damaged,
+            // Of what is lost some may be there, which leads nowhere.
+            DiscardReason::LogBroken(_) => self.damaged || shared.lost_batch_on(self.conn),
             DiscardReason::LogGap { .. } => shared.lost_batch_on(self.conn),
             DiscardReason::Diverged { .. } => {
                 shared.stats.divergences += 1;
@@ -288,9 +294,14 @@ impl SecondaryIo {
     /// What comes is handed on; the oracle wants to know of the log.
     fn frame(&mut self, frame: Frame, shared: &mut Shared) -> Result<(), Failure> {
         let log = (frame.kind == FrameKind::Steps).then(|| ftlog::decode_steps(&frame.body).ok()).flatten();
+        if matches!(frame.kind, FrameKind::Pages | FrameKind::Delta) {
+            self.delta_bytes += frame.body.len() as u64;
+        }
         if let Some(log) = log {
-            self.log_bytes += frame.body.len() as u64;
-            if self.log_bytes > WINDOW_BYTES && !shared.has_lied(self.conn) {
+            let (is_alone, delta_bytes) = (self.log_bytes == 0, std::mem::take(&mut self.delta_bytes));
+            let is_forced = log.steps[0].exit == ExitKind::Forced;
+            self.log_bytes += frame.body.len() as u64 + if is_forced { delta_bytes } else { 0 };
+            if self.log_bytes > WINDOW_BYTES && !is_alone && !shared.has_lied(self.conn) {
                 return Err(Failure::bound(format!("{} holds {} bytes of log", self.name, self.log_bytes)));
             }
             let (first, last) = (log.first, through(&log));

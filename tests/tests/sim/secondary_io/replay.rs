@@ -1,6 +1,6 @@
 //! The vCPU thread of a secondary.
 
-use ftlog::{Diverged, StepsFrame};
+use ftlog::{Delta, Diverged, StepsFrame};
 use protocol::sabotage::{self, Check};
 use protocol::secondary::follower;
 
@@ -23,12 +23,14 @@ impl SecondaryIo {
         self.tell(follower::Input::Loaded { position }, shared);
     }
 
-    pub(super) fn execute(&mut self, batch: StepsFrame, bytes: u64) {
+    pub(super) fn execute(&mut self, batch: StepsFrame, mut delta: Option<Delta>, bytes: u64) {
         let last = batch.steps.len() - 1;
         let steps = batch.steps.into_iter().enumerate();
-        self.log.extend(
-            steps.map(|(index, step)| Waiting { step, batch_bytes: if index == last { bytes } else { 0 } }),
-        );
+        self.log.extend(steps.map(|(index, step)| Waiting {
+            step,
+            delta: delta.take(),
+            batch_bytes: if index == last { bytes } else { 0 },
+        }));
     }
 
     /// Executes some of the log, comparing what comes out with what the primary saw.
@@ -46,6 +48,10 @@ impl SecondaryIo {
                 break;
             }
             let Some(waiting) = self.log.pop_front() else { break };
+            if let Some(delta) = waiting.delta {
+                shared.stats.installed += 1;
+                guest.hash = u64::from_le_bytes(delta.vcpu.try_into().expect("8 bytes"));
+            }
             guest.step(waiting.step.time_ns);
             if shared.diverges(self.name.host) {
                 guest.hash ^= 1 << 40;
