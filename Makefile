@@ -7,7 +7,7 @@ PROGRAM = $${CARGO_TARGET_DIR:-target}/release/ftvmm
 # Where scripts/cargo-static builds.
 STATIC = $${CARGO_TARGET_DIR:-target}/x86_64-unknown-linux-gnu/release
 
-.PHONY: help demo lab test test-lab check build setup sim sabotage bench bench-kv bench-commit bench-seed bench-stop bench-compile \
+.PHONY: help demo lab test test-lab check build setup sim sabotage bench bench-kv bench-commit bench-seed bench-stop bench-compute bench-compile \
 	bench-compile-criterion bench-exits fuzz clean clean-cache
 
 help: ## list what there is to make
@@ -84,6 +84,12 @@ bench-stop: ## how long a guest stands for a seed, in parts, under redis-benchma
 	@scripts/build-program
 	cargo build --release --locked -p ftvmm-benches --bins
 	@scripts/as-root $${CARGO_TARGET_DIR:-target}/release/bench-stop $(ARGS)
+
+bench-compute: ## what it costs to stop a guest that computes (ARGS="--pages 128 --patience 20 --json")
+	@scripts/setup test
+	@scripts/build-program
+	cargo build --release --locked -p ftvmm-benches --bins
+	@scripts/as-root $${CARGO_TARGET_DIR:-target}/release/bench-compute $(ARGS)
 
 bench-compile: ## a Linux guest compiles the kernel, protected and not, on two lab hosts (ARGS="--quick", ARGS=--here)
 	@scripts/setup lab

@@ -3,8 +3,8 @@
 //! `benches/` holds the criterion benchmarks of single costs, `src/bin/bench-kv` the one of the whole program under
 //! redis-benchmark, `src/bin/ack_peer.rs` the peer that it measures a primary's own cost against, `src/bin/bench-commit`
 //! that of the path of an output, `src/bin/bench-seed` that of what is said beside a seed, `src/bin/bench-stop.rs`
-//! that of how long a guest stands for one, and `src/bin/bench-compile` that
-//! of a Linux guest, which `benches/compile.rs` has criterion measure as well, and `src/bin/bench-exits` counts its VM exits.
+//! that of how long a guest stands for one, `src/bin/bench-compute.rs` that of what it costs to stop a guest that
+//! computes, and `src/bin/bench-compile` that of a Linux guest, which `benches/compile.rs` has criterion measure as well, and `src/bin/bench-exits` counts its VM exits.
 
 pub mod host;
 pub mod linux;
