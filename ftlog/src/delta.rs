@@ -27,12 +27,26 @@ pub struct Delta {
 }
 
 impl Delta {
-    /// A digest of all of it.
+    /// A digest of all of it, before it is [compressed](Self::compress).
     #[must_use]
     pub fn digest(&self) -> u64 {
-        xxh3_64_with_seed(&self.vcpu, self.pages_digest())
+        let pages = self.pages.iter().fold(0, |digest, body| pages::digest_of_plain(body, digest));
+        Self::digest_with(pages, &self.vcpu)
     }
 
+    /// The same from the [digest](crate::Pages::digest) of all pages.
+    #[must_use]
+    pub fn digest_with(pages: u64, vcpu: &[u8]) -> u64 {
+        xxh3_64_with_seed(vcpu, pages)
+    }
+
+    /// In fewer bytes, which takes its time: the guest need not stand for it.
+    #[must_use]
+    pub fn compress(self) -> Self {
+        Self { pages: self.pages.into_iter().map(pages::compress).collect(), ..self }
+    }
+
+    /// Of the frames as they are.
     fn pages_digest(&self) -> u64 {
         self.pages.iter().fold(0, |digest, body| xxh3_64_with_seed(body, digest))
     }
@@ -156,7 +170,7 @@ impl ArrivingDelta {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Position, Step};
+    use crate::{PAGE_SIZE, PagesEncoder, Position, Step, decode_pages};
 
     fn delta() -> Delta {
         Delta { pages: vec![vec![1; 10], vec![2; 20]], vcpu: vec![3; 30] }
@@ -210,14 +224,26 @@ mod tests {
 
     #[test]
     fn each_part_counts_in_the_digest_and_there_is_a_bound() {
+        let body = |gpa, byte| {
+            let mut pages = PagesEncoder::default();
+            pages.push(gpa, &[byte; PAGE_SIZE]);
+            pages.push_zeroes(gpa + PAGE_SIZE as u64);
+            pages.take_plain()
+        };
+        let delta = || Delta { pages: vec![body(0, 1), body(0x9000, 2)], vcpu: vec![3; 30] };
         let base = delta().digest();
         let changes: [fn(&mut Delta); 3] =
-            [|delta| delta.vcpu[0] = 0, |delta| delta.pages[1][0] = 0, |delta| delta.pages.swap(0, 1)];
+            [|delta| delta.vcpu[0] = 0, |delta| delta.pages[1][100] = 0, |delta| delta.pages.swap(0, 1)];
         for change in changes {
             let mut other = delta();
             change(&mut other);
             assert_ne!(other.digest(), base);
         }
+        let compressed = delta().compress();
+        assert!(compressed.bytes() < delta().bytes() / 10);
+        let pages = compressed.pages.iter();
+        let digest = pages.fold(0, |digest, body| decode_pages(body).unwrap().digest(digest));
+        assert_eq!(Delta::digest_with(digest, &compressed.vcpu), base);
         let mut arriving = ArrivingDelta::new(25);
         arriving.add_pages(vec![1; 10]).unwrap();
         assert_eq!(arriving.add_pages(vec![2; 20]), Err(DeltaError::TooLong { most: 25 }));

@@ -10,6 +10,7 @@
 use std::iter;
 
 use thiserror::Error;
+use xxhash_rust::xxh3::{Xxh3, xxh3_64_with_seed};
 use zerocopy::little_endian::U32;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
@@ -161,6 +162,15 @@ pub struct Pages {
 }
 
 impl Pages {
+    /// A digest of them and of what came `before`: the same however the body was encoded.
+    #[must_use]
+    pub fn digest(&self, before: u64) -> u64 {
+        let mut hash = Xxh3::with_seed(before);
+        self.entries.iter().for_each(|entry| hash.update(&entry.to_le_bytes()));
+        hash.update(&self.contents);
+        hash.digest()
+    }
+
     /// Their addresses and what they hold.
     pub fn iter(&self) -> impl Iterator<Item = (u64, &[u8; PAGE_SIZE])> {
         let (mut pages, _) = self.contents.as_chunks::<PAGE_SIZE>();
@@ -175,6 +185,27 @@ impl Pages {
             (entry & !IS_ZERO, page)
         })
     }
+}
+
+/// The same pages, compressed if that makes the body shorter. For bodies that were encoded without.
+#[must_use]
+pub(crate) fn compress(body: Vec<u8>) -> Vec<u8> {
+    let entries_end = size_of::<Header>() + count(&body) as usize * ENTRY_LEN;
+    let Some((head, contents)) = body.split_at_checked(entries_end).filter(|_| body[0] == PLAIN) else {
+        return body;
+    };
+    let compressed = lz4_flex::block::compress(contents);
+    if compressed.len() >= contents.len() {
+        return body;
+    }
+    let mut shorter = [head, &compressed].concat();
+    shorter[0] = LZ4;
+    shorter
+}
+
+/// A digest of the pages of a body that was encoded without compression, and of what came before.
+pub(crate) fn digest_of_plain(body: &[u8], before: u64) -> u64 {
+    xxh3_64_with_seed(&body[size_of::<Header>()..], before)
 }
 
 /// How many pages a body that was encoded has.

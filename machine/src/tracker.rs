@@ -35,6 +35,8 @@ impl Tracker {
         // From here on a drop ends it.
         let tracker = Self { pending: PageSet::all(vm.memory()), vm, next: 0 };
         tracker.vm.log_writes(true)?;
+        // What the monitor has written before is among all.
+        tracker.vm.memory().take_written().for_each(drop);
         Ok(tracker)
     }
 
@@ -80,6 +82,11 @@ impl Tracker {
             self.pending.remove(range, gpa, &words);
         }
         Ok(())
+    }
+
+    /// All are pending again.
+    pub fn begin_again(&mut self) {
+        self.pending = PageSet::all(self.vm.memory());
     }
 
     /// Pages that were taken and not read are pending again.

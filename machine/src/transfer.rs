@@ -197,9 +197,40 @@ impl Transfer {
         true
     }
 
-    /// What the other side has, which executes the same, is known for where it is now.
-    pub fn learn(&mut self, theirs: Theirs) {
-        self.theirs = Some(theirs);
+    /// The other side has `theirs` where this stretch began: what is the same need not be sent, if it is not written again.
+    /// The guest may run. It ends early when it is told that it `is_off`.
+    ///
+    /// # Errors
+    /// KVM's.
+    pub fn settle(&mut self, theirs: &Theirs, is_off: &dyn Fn() -> bool) -> Result<(), KvmError> {
+        let mut differing = Vec::new();
+        while !is_off() {
+            let mut pages = self.tracker.take(WORDS)?;
+            if pages.is_empty() {
+                break;
+            }
+            let memory = self.source.vm.memory();
+            memory.forget_untouched(&mut pages, |gpa| theirs.digest(gpa).is_none());
+            let page = &mut self.page;
+            differing.extend(pages.into_iter().filter(|gpa| {
+                memory.read_page(*gpa, page);
+                let ours = (!is_zero(page)).then(|| page_digest(theirs.key, page));
+                ours != theirs.digest(*gpa)
+            }));
+        }
+        self.tracker.give_back(differing.into_iter());
+        Ok(())
+    }
+
+    /// Nothing is known to be equal, whatever was compared.
+    pub fn begin_again(&mut self) {
+        self.tracker.begin_again();
+    }
+
+    /// All has been sent to one who executes the same from here on.
+    #[must_use]
+    pub fn into_account(self) -> Self {
+        Self { theirs: None, ..self }
     }
 
     /// Both sides have the same now: whatever was written before does not matter any more.
@@ -208,13 +239,11 @@ impl Transfer {
     /// KVM's.
     pub fn agree(&mut self) -> Result<(), KvmError> {
         self.look()?;
-        self.tracker.forget()?;
-        self.theirs = None;
-        Ok(())
+        self.tracker.forget()
     }
 
-    /// All that the other side has to be given so that it has the same now, as bodies of `Pages` frames. The guest must not
-    /// run meanwhile.
+    /// All that the other side has to be given so that it has the same now, as bodies of `Pages` frames, not compressed. The
+    /// guest must not run meanwhile.
     ///
     /// # Errors
     /// KVM's.
@@ -223,10 +252,12 @@ impl Transfer {
         // The guest stands: to protect all at once costs least.
         while self.take(ALL)? > 0 {}
         let mut bodies = Vec::new();
-        while let Some(piece) = self.next_piece()? {
-            bodies.extend(piece.body);
+        while let Some(gpa) = self.taken.pop_front() {
+            self.encode(gpa);
+            if self.encoder.is_full() || self.taken.is_empty() && !self.encoder.is_empty() {
+                bodies.push(self.encoder.take_plain());
+            }
         }
-        self.theirs = None;
         Ok(bodies)
     }
 }

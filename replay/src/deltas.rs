@@ -4,7 +4,7 @@ use ftlog::Delta;
 use machine::{
     Machine, MachineError,
     kvm::KvmError,
-    transfer::{Source, Theirs, Transfer},
+    transfer::{Source, Transfer},
 };
 
 /// How often, in virtual time, it is looked at how many pages there are.
@@ -15,27 +15,29 @@ const MOST_PAGES: u64 = 1024;
 /// The account ends when for so long, in virtual time, no delta was needed.
 const IDLE_NS: u64 = 2_000_000_000;
 
-/// What the account counts from.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Basis {
-    /// A position at which both sides had the same.
-    #[default]
-    Equal,
-    /// Somewhere in the stretch that the guest is in: nothing is known to be equal.
-    Unknown,
-    /// The same, but the other side has said what it has at the position before.
-    Told,
-}
-
 /// The account of one execution and of one who follows it.
 #[derive(Default)]
 pub struct Deltas {
-    changes: Option<Transfer>,
-    basis: Basis,
+    account: Account,
     /// It is never to end.
     for_good: bool,
     looked_ns: u64,
     needed_ns: u64,
+}
+
+#[derive(Default)]
+enum Account {
+    /// None is kept.
+    #[default]
+    None,
+    /// Whatever differs from the last position at which both sides had the same is in it.
+    Kept(Transfer),
+    /// It was begun in the stretch that the guest is in: nothing is known to be equal.
+    Fresh(Transfer),
+    /// Somebody compares it with what the other side has at the position before this stretch.
+    Lent,
+    /// The same, but the guest has come to another position meanwhile.
+    Outdated,
 }
 
 impl Deltas {
@@ -48,13 +50,14 @@ impl Deltas {
     /// Goes on with what was sent while the guest ran, at a position where the other side is to have the same.
     #[must_use]
     pub fn after(transfer: Transfer, time_ns: u64) -> Self {
-        Self { changes: Some(transfer), looked_ns: time_ns, needed_ns: time_ns, ..Self::default() }
+        let account = Account::Kept(transfer.into_account());
+        Self { account, looked_ns: time_ns, needed_ns: time_ns, ..Self::default() }
     }
 
     /// True when there is one.
     #[must_use]
     pub fn is_kept(&self) -> bool {
-        self.changes.is_some()
+        !matches!(self.account, Account::None)
     }
 
     /// Begins one, in the midst of a stretch: nothing is known to be equal.
@@ -62,17 +65,37 @@ impl Deltas {
     /// # Errors
     /// KVM's, and that somebody else keeps one.
     pub fn begin(&mut self, source: &Source) -> Result<(), KvmError> {
-        self.changes = Some(source.begin_unknown()?);
-        self.basis = Basis::Unknown;
+        self.account = Account::Fresh(source.begin_unknown()?);
         Ok(())
     }
 
-    /// The other side has said what it has at the position before this stretch.
-    pub fn learn(&mut self, theirs: Theirs) {
-        if let Some(changes) = self.changes.as_mut().filter(|_| self.basis == Basis::Unknown) {
-            changes.learn(theirs);
-            self.basis = Basis::Told;
+    /// Gives it away, to be [compared](Transfer::settle) with what the other side has at the position before this stretch;
+    /// if that is of any use.
+    pub fn lend(&mut self) -> Option<Transfer> {
+        match std::mem::replace(&mut self.account, Account::Lent) {
+            Account::Fresh(transfer) => Some(transfer),
+            other => {
+                self.account = other;
+                None
+            }
         }
+    }
+
+    /// True while the comparison is of use.
+    #[must_use]
+    pub fn is_lent(&self) -> bool {
+        matches!(self.account, Account::Lent)
+    }
+
+    /// Takes it back.
+    pub fn take_back(&mut self, mut transfer: Transfer) {
+        self.account = if self.is_lent() {
+            Account::Kept(transfer)
+        } else {
+            // What was compared after that position may have been written between the two.
+            transfer.begin_again();
+            Account::Fresh(transfer)
+        };
     }
 
     /// What leads to where the guest was interrupted; `None` while that is not known.
@@ -80,10 +103,10 @@ impl Deltas {
     /// # Errors
     /// KVM's.
     pub fn take(&mut self, machine: &mut Machine) -> Result<Option<Delta>, MachineError> {
-        match self.basis {
-            Basis::Unknown => Ok(None),
-            Basis::Equal | Basis::Told => self.take_all(machine),
-        }
+        let Account::Kept(changes) = &mut self.account else { return Ok(None) };
+        let delta = machine.delta(changes)?;
+        (self.looked_ns, self.needed_ns) = (machine.time_ns(), machine.time_ns());
+        Ok(Some(delta))
     }
 
     /// The same where nobody can say what the other side has: all of RAM, the first time.
@@ -91,11 +114,11 @@ impl Deltas {
     /// # Errors
     /// KVM's.
     pub fn take_all(&mut self, machine: &mut Machine) -> Result<Option<Delta>, MachineError> {
-        let Some(changes) = &mut self.changes else { return Ok(None) };
-        let delta = machine.delta(changes)?;
-        self.basis = Basis::Equal;
-        (self.looked_ns, self.needed_ns) = (machine.time_ns(), machine.time_ns());
-        Ok(Some(delta))
+        self.account = match std::mem::take(&mut self.account) {
+            Account::Fresh(transfer) => Account::Kept(transfer),
+            other => other,
+        };
+        self.take(machine)
     }
 
     /// The guest has come to a position by itself, at which the other side will have the same.
@@ -103,19 +126,28 @@ impl Deltas {
     /// # Errors
     /// KVM's.
     pub fn come_to_position(&mut self, time_ns: u64) -> Result<(), KvmError> {
-        let Some(changes) = &mut self.changes else { return Ok(()) };
-        if std::mem::take(&mut self.basis) != Basis::Equal {
-            (self.looked_ns, self.needed_ns) = (time_ns, time_ns);
-            return changes.agree();
+        match &mut self.account {
+            Account::None | Account::Outdated => return Ok(()),
+            Account::Lent => {
+                self.account = Account::Outdated;
+                return Ok(());
+            }
+            Account::Fresh(changes) => {
+                changes.agree()?;
+                (self.looked_ns, self.needed_ns) = (time_ns, time_ns);
+            }
+            Account::Kept(_) if time_ns < self.looked_ns + LOOK_NS => return Ok(()),
+            Account::Kept(_) if !self.for_good && time_ns >= self.needed_ns + IDLE_NS => {
+                self.account = Account::None;
+                return Ok(());
+            }
+            Account::Kept(changes) => {
+                self.looked_ns = time_ns;
+                return if changes.look()? > MOST_PAGES { changes.agree() } else { Ok(()) };
+            }
         }
-        if time_ns < self.looked_ns + LOOK_NS {
-            return Ok(());
-        }
-        self.looked_ns = time_ns;
-        if !self.for_good && time_ns >= self.needed_ns + IDLE_NS {
-            self.changes = None;
-        } else if changes.look()? > MOST_PAGES {
-            changes.agree()?;
+        if let Account::Fresh(transfer) = std::mem::take(&mut self.account) {
+            self.account = Account::Kept(transfer);
         }
         Ok(())
     }

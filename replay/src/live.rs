@@ -182,7 +182,8 @@ fn force(
     if !at_once && !patience.is_over(machine) || !machine.is_between_instructions()? {
         return Ok(None);
     }
-    Ok(witness.forced(machine)?.map(|delta| machine.force(delta)))
+    let delta = patience.counting(|| witness.forced(machine))?;
+    Ok(delta.map(|delta| machine.force(delta)))
 }
 
 fn record(

@@ -17,6 +17,8 @@ pub struct Patience {
     _timer: KickTimer,
     /// The thread's CPU time when the bell was first found ringing in this stretch.
     since: Option<Duration>,
+    /// CPU time that it took to force the guest to stop the last time.
+    stood: Duration,
 }
 
 impl Patience {
@@ -28,12 +30,20 @@ impl Patience {
         // By its CPU time: a guest that has nothing to do is not disturbed.
         let timer = KickTimer::on_cpu_time()?;
         timer.set(patience / 2)?;
-        Ok(Self { patience, _timer: timer, since: None })
+        Ok(Self { patience, _timer: timer, since: None, stood: Duration::ZERO })
     }
 
     /// The guest has come to a position.
     pub fn begin(&mut self) {
         self.since = None;
+    }
+
+    /// It took `work` to have the guest stop where it is.
+    pub fn counting<T>(&mut self, work: impl FnOnce() -> T) -> T {
+        let begun = thread_cpu_time();
+        let done = work();
+        self.stood = thread_cpu_time().saturating_sub(begun);
+        done
     }
 
     /// The guest was interrupted: whether something has waited for too long.
@@ -45,7 +55,8 @@ impl Patience {
         let now = thread_cpu_time();
         let waited = now.saturating_sub(*self.since.get_or_insert(now));
         let patience = match machine.has_interrupts_on() {
-            true => self.patience / 2,
+            // A guest that it costs much to stop is to run for as long as it stands.
+            true => self.stood.max(self.patience / 2),
             false => self.patience * WITH_INTERRUPTS_OFF,
         };
         waited >= patience

@@ -82,8 +82,11 @@ impl Machine {
         if !self.begin_stretch()? {
             return Err(InstallError::Halted);
         }
+        let mut digest = 0;
         for body in &delta.pages {
-            for (gpa, page) in decode_pages(body)?.iter() {
+            let pages = decode_pages(body)?;
+            digest = pages.digest(digest);
+            for (gpa, page) in pages.iter() {
                 if !self.memory().write_page(gpa, page) {
                     return Err(InstallError::PageOutside(gpa));
                 }
@@ -91,7 +94,7 @@ impl Machine {
         }
         let vcpu: VcpuState = postcard::from_bytes(&delta.vcpu).map_err(InstallError::Vcpu)?;
         self.replace_vcpu(&vcpu).map_err(|source| self.failed(source))?;
-        Ok(self.force(delta.digest()))
+        Ok(self.force(Delta::digest_with(digest, &delta.vcpu)))
     }
 
     fn replace_vcpu(&mut self, state: &VcpuState) -> Result<(), KvmError> {

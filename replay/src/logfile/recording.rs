@@ -95,10 +95,11 @@ impl Recording {
         let delta = self.deltas.take_all(machine)?.context("there is no account of what has changed")?;
         // Its step is to be the first of a frame.
         self.write_batch();
-        for (kind, body) in delta.frames() {
+        let digest = delta.digest();
+        for (kind, body) in delta.compress().frames() {
             self.write(kind, &body, machine.position());
         }
-        Ok(delta.digest())
+        Ok(digest)
     }
 
     /// Why the recording ended before the VM did, if it did.

@@ -1,13 +1,17 @@
 //! A machine that is stopped where it is, at any instruction, and one that follows it by steps and deltas, are the same at
 //! every position.
 
-use std::{convert::Infallible, time::Duration};
+use std::{cell::Cell, convert::Infallible, time::Duration};
 
-use ftlog::{Delta, Event, PageDigests, Step, StepRef};
+use ftlog::{Delta, Event, PageDigests, Step, StepRef, decode_pages};
 use ftvmm::demo::random::Random;
 use ftvmm_tests::harness;
-use machine::{EntryClock, KickTimer, Machine, Reached, transfer::Theirs};
+use machine::{
+    EntryClock, KickTimer, Machine, Reached,
+    transfer::{Theirs, Transfer},
+};
 use replay::{Deltas, StopSwitch, replayed};
+use vm_memory::{Bytes, GuestAddress};
 
 use super::drive::{boot, copy};
 
@@ -19,6 +23,8 @@ struct Pair {
     machine: Machine,
     follower: Machine,
     deltas: Deltas,
+    /// What somebody else has of them.
+    lent: Option<(Transfer, Theirs)>,
     timer: KickTimer,
     random: Random,
     forced: u64,
@@ -29,8 +35,12 @@ impl Pair {
     fn of(mut machine: Machine) -> Self {
         let follower = copy(&mut machine);
         let timer = KickTimer::on_time().unwrap();
-        let (deltas, random) = (Deltas::default(), Random::new(harness::seed()));
-        Self { machine, follower, deltas, timer, random, forced: 0, asked: 0 }
+        let random = Random::new(harness::seed());
+        // As after a seed.
+        let mut transfer = machine.source().begin(Theirs::default()).unwrap();
+        transfer.rest().unwrap();
+        let deltas = Deltas::after(transfer, machine.time_ns());
+        Self { machine, follower, deltas, lent: None, timer, random, forced: 0, asked: 0 }
     }
 
     /// Comes to the next position, wherever that is.
@@ -52,27 +62,35 @@ impl Pair {
                 self.forced += 1;
                 return (self.machine.force(delta.digest()), Some(delta));
             }
+            // What was lent comes back, or the guest comes to a position before that.
+            if self.random.below(2) == 0 {
+                self.compare_lent();
+            }
             if !self.deltas.is_kept() {
                 self.deltas.begin(&self.machine.source()).unwrap();
             }
-            // It may be asked, or the guest comes to a position before that.
             if self.random.below(2) == 0 {
                 self.ask();
             }
         }
     }
 
+    /// The follower is asked what it holds.
     fn ask(&mut self) {
+        let Some(transfer) = self.deltas.lend() else { return };
         self.asked += 1;
-        let mut theirs = Theirs { key: self.random.below(1 << 40), pages: Vec::new() };
-        let key = theirs.key;
         self.follower.reset_if_wanted().unwrap();
-        let Ok(()) = self.follower.memory().encode_digests(key, 0, &mut |body| -> Result<(), Infallible> {
-            let digests = PageDigests::decode(&body).unwrap();
-            assert!(theirs.add(digests, self.machine.memory().page_count()));
-            Ok(())
-        });
-        self.deltas.learn(theirs);
+        let theirs = digests_of(&self.follower, self.random.below(1 << 40));
+        self.lent = Some((transfer, theirs));
+    }
+
+    /// What was lent is compared, all of it or until something else happens, and comes back.
+    fn compare_lent(&mut self) {
+        let Some((mut transfer, theirs)) = self.lent.take() else { return };
+        let left = Cell::new(self.random.below(10));
+        let is_off = || left.replace(left.get().saturating_sub(1)) == 1;
+        transfer.settle(&theirs, &is_off).unwrap();
+        self.deltas.take_back(transfer);
     }
 
     /// One position further on both sides.
@@ -98,7 +116,7 @@ impl Pair {
         }
         // As if none had been needed for long.
         if self.random.below(20) == 0 {
-            self.deltas = Deltas::default();
+            (self.deltas, self.lent) = (Deltas::default(), None);
         }
     }
 
@@ -193,4 +211,62 @@ fn of_a_guest_that_is_typed_to() {
 #[test]
 fn of_a_guest_that_is_reset() {
     check("builtin:resets", "rounds=3", |_| Vec::new());
+}
+
+fn digests_of(machine: &Machine, key: u64) -> Theirs {
+    let mut theirs = Theirs { key, pages: Vec::new() };
+    let Ok(()) = machine.memory().encode_digests(key, 0, &mut |body| -> Result<(), Infallible> {
+        assert!(theirs.add(PageDigests::decode(&body).unwrap(), machine.memory().page_count()));
+        Ok(())
+    });
+    theirs
+}
+
+/// The guest may have written it between the position and the comparison.
+#[test]
+fn what_was_compared_when_the_guest_had_come_to_a_position_counts_for_nothing() {
+    if !harness::require_kvm() {
+        return;
+    }
+    let machine = boot("builtin:spins", "");
+    let mut deltas = Deltas::default();
+    deltas.begin(&machine.source()).unwrap();
+    let mut transfer = deltas.lend().unwrap();
+    deltas.come_to_position(1).unwrap();
+    transfer.settle(&digests_of(&machine, 7), &|| false).unwrap();
+    deltas.take_back(transfer);
+    assert!(!deltas.lend().unwrap().rest().unwrap().is_empty());
+}
+
+#[test]
+fn what_is_the_same_and_not_written_since_is_not_sent() {
+    if !harness::require_kvm() {
+        return;
+    }
+    let machine = boot("builtin:spins", "");
+    let mut transfer = machine.source().begin_unknown().unwrap();
+    transfer.settle(&digests_of(&machine, 7), &|| false).unwrap();
+    machine.memory().guest().write_obj(1u8, GuestAddress(0x30_0000)).unwrap();
+    assert_eq!(pages_of(&transfer.rest().unwrap()), [0x30_0000]);
+}
+
+/// Whoever executes the same has written them too.
+#[test]
+fn pages_that_were_zeroes_at_the_seed_and_are_again_are_sent() {
+    if !harness::require_kvm() {
+        return;
+    }
+    let machine = boot("builtin:spins", "");
+    let mut transfer = machine.source().begin(Theirs::default()).unwrap();
+    transfer.rest().unwrap();
+    let mut account = transfer.into_account();
+    for byte in [1u8, 0] {
+        machine.memory().guest().write_obj(byte, GuestAddress(0x30_0000)).unwrap();
+    }
+    assert_eq!(pages_of(&account.rest().unwrap()), [0x30_0000]);
+}
+
+fn pages_of(bodies: &[Vec<u8>]) -> Vec<u64> {
+    let pages = bodies.iter().map(|body| decode_pages(body).unwrap());
+    pages.flat_map(|pages| pages.iter().map(|(gpa, _)| gpa).collect::<Vec<_>>()).collect()
 }

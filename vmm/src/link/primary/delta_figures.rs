@@ -1,8 +1,8 @@
 //! What is counted of the deltas of a guest that computes.
 
+use ftlog::Delta;
 use hdrhistogram::Histogram;
 
-use super::messages::Taken;
 use crate::control::DeltaReport;
 
 /// Since the secondary was seeded.
@@ -22,11 +22,11 @@ impl DeltaFigures {
         Self { pages: 0, bytes: 0, asked: 0, stops }
     }
 
-    /// One was taken.
-    pub fn taken(&mut self, taken: &Taken) {
-        self.pages += taken.delta.page_count();
-        self.bytes += taken.delta.bytes();
-        self.stops.saturating_record(taken.took_ns / 1000);
+    /// One was taken, for which the guest stood so long.
+    pub fn taken(&mut self, delta: &Delta, took_ns: u64) {
+        self.pages += delta.page_count();
+        self.bytes += delta.bytes();
+        self.stops.saturating_record(took_ns / 1000);
     }
 
     /// The secondary is asked what its memory holds.

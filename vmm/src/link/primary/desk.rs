@@ -7,7 +7,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use devices::{DiskRequest, Output};
-use ftlog::FrameKind;
+use ftlog::{Delta, FrameKind};
 use protocol::primary::{
     Link, PeerEvent,
     controller::{Controller, Effect, Event, Said, Stretch as Recorded},
@@ -16,7 +16,7 @@ use replay::trace::{self, Stage};
 
 use super::{
     hands::{Hands, Unsent},
-    messages::Stretch,
+    messages::{Stretch, Taken},
     seeding::Seeding,
 };
 use crate::host::clock::boot_ns;
@@ -79,14 +79,17 @@ impl Desk {
 
     /// The vCPU thread has recorded this, and nothing before it that the controller has not heard of.
     pub fn recorded(&mut self, stretch: Stretch) {
-        let bytes = stretch.log_bytes();
         let Stretch { batch, delta, registers, outputs, time_ns, since_ns, handed_over_ns } = stretch;
         let through = batch.last;
         trace::mark(Stage::Taken, through);
         self.hands.time_ns = time_ns;
         self.hands.registers.extend(through, registers);
-        delta.iter().for_each(|taken| self.hands.figures.deltas.taken(taken));
-        let delta = delta.map(|taken| taken.delta);
+        let delta = delta.map(|Taken { delta, took_ns }| {
+            let delta = delta.compress();
+            self.hands.figures.deltas.taken(&delta, took_ns);
+            delta
+        });
+        let bytes = batch.body.len() as u64 + delta.as_ref().map_or(0, Delta::bytes);
         self.hands.log.push_back(Unsent { through, delta, steps: batch.body, asks: None });
         let said = outputs.into_iter().map(|(position, output)| (position, said(output))).collect();
         self.tell_one(Event::Recorded(Recorded { through, bytes, since_ns, said_ns: handed_over_ns, said }));

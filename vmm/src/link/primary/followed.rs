@@ -1,17 +1,20 @@
 //! What is known of the memory of a secondary that follows: which pages a delta has to hold.
 //!
 //! Where no account has been kept, because none was needed for a while, the secondary is asked what its memory holds at the
-//! position before; what differs there is the first delta.
+//! position before, and a thread compares that with ours; what differs is the first delta.
 //!
 //! ```text
-//!   guest interrupted ──► AskPages ─► …          the guest runs on
-//!                                      PageDigests ─► learn
-//!   guest interrupted ──► what differs, the vCPU ─► Pages … Delta, and the step
+//!   guest interrupted ──► AskPages ─► …                          the guest runs on
+//!                                      PageDigests ─► compared
+//!   guest interrupted ──► what differs or was written since, the vCPU ─► Pages … Delta, and the step
 //! ```
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    thread,
+};
 
-use ftlog::Delta;
+use ftlog::{Delta, Position};
 use machine::{
     Machine,
     kvm::KvmError,
@@ -28,7 +31,7 @@ pub enum Way {
     Delta(Delta),
     /// Not yet: the secondary is to be asked.
     Ask,
-    /// Not yet: it was asked.
+    /// Not yet: it was asked, or has not acknowledged the last delta.
     Wait,
 }
 
@@ -45,14 +48,17 @@ enum Question {
 }
 
 struct Follower {
+    link: Link,
     deltas: Deltas,
     question: Question,
+    /// A delta that leads here is not acknowledged: another would wait behind it, and the guest with it.
+    under_way: Option<Position>,
 }
 
 #[derive(Default)]
 struct State {
     /// Whose seed it is that the vCPU thread may stop for.
-    link: Option<Link>,
+    expected: Option<Link>,
     follower: Option<Follower>,
 }
 
@@ -63,7 +69,7 @@ pub struct Followed(Mutex<State>);
 impl Followed {
     /// Somebody will follow, if its seed comes to a good end.
     pub fn expect(&self, link: Link) {
-        self.lock().link = Some(link);
+        self.lock().expected = Some(link);
     }
 
     /// Nobody follows any more, or will.
@@ -74,9 +80,9 @@ impl Followed {
     /// The rest of the seed is handed over: from here on the other side executes the same.
     pub fn begin(&self, link: Link, transfer: Transfer, time_ns: u64) {
         let mut state = self.lock();
-        if state.link == Some(link) {
+        if state.expected == Some(link) {
             let deltas = Deltas::after(transfer, time_ns);
-            state.follower = Some(Follower { deltas, question: Question::None });
+            state.follower = Some(Follower { link, deltas, question: Question::None, under_way: None });
         }
     }
 
@@ -86,7 +92,7 @@ impl Followed {
     /// KVM's.
     pub fn come_to_position(&self, time_ns: u64) -> Result<(), KvmError> {
         let mut state = self.lock();
-        let Some(Follower { deltas, question }) = &mut state.follower else { return Ok(()) };
+        let Some(Follower { deltas, question, .. }) = &mut state.follower else { return Ok(()) };
         if *question == Question::Asked {
             *question = Question::Void;
         }
@@ -99,28 +105,63 @@ impl Followed {
     /// KVM's.
     pub fn way(&self, machine: &mut Machine) -> anyhow::Result<Way> {
         let mut state = self.lock();
-        let Some(Follower { deltas, question }) = &mut state.follower else { return Ok(Way::Free) };
+        let Some(Follower { deltas, question, under_way, .. }) = &mut state.follower else {
+            return Ok(Way::Free);
+        };
+        if under_way.is_some() {
+            return Ok(Way::Wait);
+        }
         if let Some(delta) = deltas.take(machine)? {
+            *under_way = Some(machine.position().next());
             return Ok(Way::Delta(delta));
         }
         if !deltas.is_kept() {
             deltas.begin(&machine.source())?;
         }
         Ok(match question {
-            Question::None => {
+            Question::None if !deltas.is_lent() => {
                 *question = Question::Asked;
                 Way::Ask
             }
-            Question::Asked | Question::Void => Way::Wait,
+            _ => Way::Wait,
         })
     }
 
-    /// The secondary has answered.
-    pub fn learn(&self, theirs: Theirs) {
+    /// The secondary holds everything up to here.
+    pub fn acknowledged(&self, through: Position) {
         let mut state = self.lock();
-        let Some(Follower { deltas, question }) = &mut state.follower else { return };
-        if std::mem::take(question) == Question::Asked {
-            deltas.learn(theirs);
+        if let Some(follower) = &mut state.follower {
+            follower.under_way.take_if(|position| *position <= through);
+        }
+    }
+
+    /// The secondary has answered. Who compares holds `turn` meanwhile: another seed waits for it.
+    pub fn learn(self: &Arc<Self>, theirs: Theirs, turn: Arc<Mutex<()>>) {
+        let mut state = self.lock();
+        let Some(Follower { link, deltas, question, .. }) = &mut state.follower else { return };
+        let (link, is_awaited) = (*link, std::mem::take(question) == Question::Asked);
+        let Some(transfer) = is_awaited.then(|| deltas.lend()).flatten() else { return };
+        let followed = self.clone();
+        let compare = move || {
+            let _turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
+            followed.compare(link, transfer, &theirs);
+        };
+        if let Err(error) = thread::Builder::new().name("differences".into()).spawn(compare) {
+            tracing::warn!(%error, "no thread to compare memory with the secondary's: it is asked again");
+            *deltas = Deltas::default();
+        }
+    }
+
+    fn compare(&self, link: Link, mut transfer: Transfer, theirs: &Theirs) {
+        let is_of = |follower: &&mut Follower| follower.link == link;
+        let is_off =
+            || !self.lock().follower.as_mut().filter(is_of).is_some_and(|follower| follower.deltas.is_lent());
+        if let Err(error) = transfer.settle(theirs, &is_off) {
+            tracing::warn!(%error, "what the secondary's memory holds could not be compared");
+            transfer.begin_again();
+        }
+        if let Some(follower) = self.lock().follower.as_mut().filter(is_of) {
+            follower.deltas.take_back(transfer);
         }
     }
 

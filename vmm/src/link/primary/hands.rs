@@ -250,7 +250,7 @@ impl Hands {
             return Err(LossReason::Damaged);
         }
         match last {
-            true => self.followed.learn(told),
+            true => self.followed.learn(told, self.site.outlets.disks.comparison()),
             false => self.told = Some(told),
         }
         Ok(())

@@ -50,6 +50,11 @@ fn hear(desk: &mut Desk, link: Link, frame: &Frame) {
             };
             desk.tell_peer(link, heard.map_or_else(PeerEvent::Lost, |()| PeerEvent::Heard));
         }
-        _ => desk.tell_peer(link, wire::understand(frame).unwrap_or_else(PeerEvent::Lost)),
+        _ => {
+            desk.tell_peer(link, wire::understand(frame).unwrap_or_else(PeerEvent::Lost));
+            if let Some(through) = desk.controller.received() {
+                desk.hands.followed.acknowledged(through);
+            }
+        }
     }
 }

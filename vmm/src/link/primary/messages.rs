@@ -79,11 +79,6 @@ pub struct Stretch {
 }
 
 impl Stretch {
-    /// The bytes of log that it is.
-    pub fn log_bytes(&self) -> u64 {
-        self.batch.body.len() as u64 + self.delta.as_ref().map_or(0, |taken| taken.delta.bytes())
-    }
-
     /// The bytes that it holds, roughly: what counts is that none that is large is overlooked, and that many small ones are
     /// not either, for which the gate has to have room.
     pub fn bytes(&self) -> u64 {
@@ -95,7 +90,8 @@ impl Stretch {
         };
         let outputs: usize = self.outputs.iter().map(said).sum();
         let registers = self.registers.len() * size_of::<RegisterFile>();
-        self.log_bytes() + (outputs + registers) as u64
+        let delta = self.delta.as_ref().map_or(0, |taken| taken.delta.bytes());
+        delta + (self.batch.body.len() + outputs + registers) as u64
     }
 }
 

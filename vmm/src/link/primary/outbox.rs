@@ -23,7 +23,9 @@ impl Outbox {
     /// Gives what was recorded: to the controller itself, if nobody has it and nothing that came before is still on its way
     /// to it.
     pub fn give(&self, stretch: Stretch) -> anyhow::Result<()> {
-        if let Some(mut place) = self.desk.try_lock()
+        // To compress a delta takes its time, in which the guest may run.
+        if stretch.delta.is_none()
+            && let Some(mut place) = self.desk.try_lock()
             && self.mailbox.is_empty()
             && let Some(desk) = place.as_mut()
         {

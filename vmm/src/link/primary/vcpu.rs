@@ -230,7 +230,9 @@ impl Witness for Recorded {
         self.disks.come_to(position, self.time_ns);
         let spoke = !self.outputs.is_empty();
         let old = self.time_ns - self.handed_over_time_ns >= MAX_AGE_NS;
-        if spoke || old || self.recorder.is_full() { self.hand_over() } else { Ok(()) }
+        // Until a delta is acknowledged the guest cannot be stopped again.
+        let urgent = spoke || self.delta.is_some();
+        if urgent || old || self.recorder.is_full() { self.hand_over() } else { Ok(()) }
     }
 
     fn between(&mut self, machine: &mut Machine) -> anyhow::Result<()> {
