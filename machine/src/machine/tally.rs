@@ -216,6 +216,7 @@ mod tests {
             disk_notify: 1,
             virtio_interrupt: 1,
             halt: 1,
+            forced: 1,
             other: 2,
             ..ExitCounts::default()
         };
