@@ -17,6 +17,8 @@ const LOOKED_AT: u64 = 4096;
 /// Times 64: the pages taken at once while the guest runs, and while it stands.
 const WORDS: usize = 16;
 const ALL: usize = 1 << 14;
+/// Pages that are named for people.
+const NAMED: usize = 16;
 /// To look at so few pages costs less than to ask the host which of them nobody has touched.
 const FEW: u64 = 512;
 
@@ -63,6 +65,24 @@ impl Theirs {
     }
 }
 
+/// Pages that the other side has otherwise.
+#[derive(Clone, Debug, Default)]
+pub struct Differing {
+    /// How many.
+    pub count: u64,
+    /// Where the first of them are.
+    pub first: Vec<u64>,
+}
+
+impl Differing {
+    fn add(&mut self, gpa: u64) {
+        self.count += 1;
+        if self.first.len() < NAMED {
+            self.first.push(gpa);
+        }
+    }
+}
+
 /// RAM on its way.
 pub struct Transfer {
     tracker: Tracker,
@@ -75,6 +95,8 @@ pub struct Transfer {
     settled: PageSet,
     /// The other side has something else than zeroes there.
     other: PageSet,
+    /// Pages that they have otherwise, as far as it was looked.
+    differing: Differing,
     encoder: PagesEncoder,
     page: Box<Page>,
 }
@@ -117,6 +139,7 @@ impl Source {
             theirs,
             settled: PageSet::none(self.vm.memory()),
             other: PageSet::none(self.vm.memory()),
+            differing: Differing::default(),
             encoder: PagesEncoder::default(),
             page: Box::new([0; PAGE_SIZE]),
         })
@@ -182,10 +205,14 @@ impl Transfer {
         if is_zero(&self.page) {
             // What was there, or was sent of it before, is not there any more.
             let had_another = self.other.take(gpa) || theirs.is_some();
+            theirs.iter().for_each(|_| self.differing.add(gpa));
             return had_another && self.push(gpa);
         }
         self.other.insert(gpa);
         let differs = theirs.is_none_or(|theirs| theirs != page_digest(all_theirs.key, &self.page));
+        if differs && theirs.is_some() {
+            self.differing.add(gpa);
+        }
         differs && self.push(gpa)
     }
 
@@ -220,6 +247,12 @@ impl Transfer {
         }
         self.tracker.give_back(differing.into_iter());
         Ok(())
+    }
+
+    /// Pages that the other side had otherwise.
+    #[must_use]
+    pub fn differing(&self) -> &Differing {
+        &self.differing
     }
 
     /// Nothing is known to be equal, whatever was compared.

@@ -72,22 +72,25 @@ impl Way {
     /// # Errors
     /// There is no socket to be had.
     pub fn open_until(to: &str, wire: Wire, kind: FrameKind) -> anyhow::Result<Self> {
-        Self::lay(to, wire, None, Some(kind))
+        Self::lay(to, wire, None, Some(Stop { kind, is_lost: false }))
     }
 
-    fn lay(
-        to: &str,
-        wire: Wire,
-        ear: Option<Sender<Heard>>,
-        stays: Option<FrameKind>,
-    ) -> anyhow::Result<Self> {
+    /// As [`Way::open_until`], but what stays on the wire is lost.
+    ///
+    /// # Errors
+    /// There is no socket to be had.
+    pub fn open_up_to(to: &str, wire: Wire, kind: FrameKind) -> anyhow::Result<Self> {
+        Self::lay(to, wire, None, Some(Stop { kind, is_lost: true }))
+    }
+
+    fn lay(to: &str, wire: Wire, ear: Option<Sender<Heard>>, stop: Option<Stop>) -> anyhow::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0")?;
         let address = listener.local_addr()?.to_string();
         let to = to.to_owned();
         thread::spawn(move || {
             for near in listener.incoming().flatten() {
                 if let Ok(far) = TcpStream::connect(&to) {
-                    carry(near, far, wire, ear.as_ref(), stays);
+                    carry(near, far, wire, ear.as_ref(), stop);
                 }
             }
         });
@@ -101,7 +104,14 @@ impl Way {
     }
 }
 
-fn carry(near: TcpStream, far: TcpStream, wire: Wire, ear: Option<&Sender<Heard>>, stays: Option<FrameKind>) {
+/// The first frame of this kind, and what comes after it, stays on the wire for as long as somebody is where it begins.
+#[derive(Clone, Copy)]
+struct Stop {
+    kind: FrameKind,
+    is_lost: bool,
+}
+
+fn carry(near: TcpStream, far: TcpStream, wire: Wire, ear: Option<&Sender<Heard>>, stop: Option<Stop>) {
     for (from, to, there) in [(&near, &far, true), (&far, &near, false)] {
         let (Ok(from), Ok(to)) = (from.try_clone(), to.try_clone()) else { return };
         // What the wire does not take has to wait at its beginning.
@@ -112,7 +122,7 @@ fn carry(near: TcpStream, far: TcpStream, wire: Wire, ear: Option<&Sender<Heard>
         let (sender, receiver) = sync_channel((on_wire as usize + 4).min(1 << 16));
         let ear = ear.map(|ear| Ear { decoder: FrameDecoder::new(), there, told: ear.clone() });
         thread::spawn(move || take(from, &sender, wire));
-        let brake = stays.filter(|_| there).map(|kind| Brake { decoder: FrameDecoder::new(), kind });
+        let brake = stop.filter(|_| there).map(|stop| Brake { decoder: FrameDecoder::new(), stop });
         thread::spawn(move || give(to, &receiver, ear, brake));
     }
 }
@@ -137,9 +147,12 @@ fn give(
 ) {
     while let Ok((due, mut piece)) = receiver.recv() {
         thread::sleep(due.saturating_duration_since(Instant::now()));
-        if brake.as_mut().is_some_and(|brake| brake.stops(&piece)) {
-            brake = None;
-            piece.extend(receiver.iter().flat_map(|(_, piece)| piece));
+        if let Some(Brake { stop, .. }) = brake.take_if(|brake| brake.stops(&piece)) {
+            let rest: Vec<u8> = receiver.iter().flat_map(|(_, piece)| piece).collect();
+            if stop.is_lost {
+                break;
+            }
+            piece.extend(rest);
         }
         if to.write_all(&piece).is_err() {
             return;
@@ -171,14 +184,14 @@ impl Ear {
 /// Looks for the frame that is to stay on the wire.
 struct Brake {
     decoder: FrameDecoder,
-    kind: FrameKind,
+    stop: Stop,
 }
 
 impl Brake {
     /// Such a frame ends in these bytes.
     fn stops(&mut self, bytes: &[u8]) -> bool {
         let mut found = false;
-        each_frame(&mut self.decoder, bytes, |kind, _| found |= kind == self.kind);
+        each_frame(&mut self.decoder, bytes, |kind, _| found |= kind == self.stop.kind);
         found
     }
 }

@@ -6,6 +6,8 @@
 mod clients;
 #[path = "failover/commands.rs"]
 mod commands;
+#[path = "failover/computing.rs"]
+mod computing;
 #[path = "failover/crowds.rs"]
 mod crowds;
 #[path = "failover/demo.rs"]

@@ -39,7 +39,10 @@ fn a_secondary_with_damaged_memory_is_found_out_and_seeded_again() {
         let again = primary.wait_status("protected again", SOON, |status| status.generation > generation)?;
         assert!(again.generation > generation, "a diverged secondary is let go of with a new generation");
         primary.wait_protected()?;
-        was_never_turned_away(&primary.status()?)?;
+        let status = primary.status()?;
+        was_never_turned_away(&status)?;
+        let named = |text: &str| text.contains("pages of the secondary's memory differed: 0x");
+        ensure!(status.events.iter().any(|event| named(&event.text)), "{status:?}");
         assert_eq!(client.request("k", &Action::Incr)?, Reply::Integer(3));
         Ok(())
     });

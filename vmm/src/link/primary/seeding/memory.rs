@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context, bail, ensure};
 use crossbeam_channel::Receiver;
 use ftlog::{DISK_BLOCK, FrameKind, Manifest, Message, PAGE_SIZE};
-use machine::transfer::{Source, Theirs, Transfer};
+use machine::transfer::{Differing, Source, Theirs, Transfer};
 use protocol::seeding::{Degree, Next, Rounds};
 
 use super::{
@@ -134,6 +134,9 @@ impl<'a> Sender<'a> {
         let mut slowed = Degree::default();
         for number in 1.. {
             self.send_pages()?;
+            if number == 1 {
+                self.name_differing()?;
+            }
             self.send_blocks()?;
             self.ends.await_receipt(number)?;
             let written = self.transfer.look()? + self.blocks_written() * PAGES_IN_BLOCK;
@@ -147,6 +150,18 @@ impl<'a> Sender<'a> {
             }
         }
         self.tell_progress()
+    }
+
+    /// After a divergence the page that caused it is likely to be among them.
+    fn name_differing(&self) -> anyhow::Result<()> {
+        let Differing { count, first } = self.transfer.differing();
+        if *count == 0 {
+            return Ok(());
+        }
+        let first: Vec<String> = first.iter().map(|gpa| format!("{gpa:#x}")).collect();
+        let more = if *count > first.len() as u64 { ", …" } else { "" };
+        let text = format!("{count} pages of the secondary's memory differed: {}{more}", first.join(", "));
+        self.ends.tell(Letter::Notice(text))
     }
 
     fn send_pages(&mut self) -> anyhow::Result<()> {
