@@ -17,6 +17,9 @@ use crate::{ExitKind, FrameKind, StepsFrame, pages};
 /// The longest encoded vCPU, in bytes.
 pub const MAX_VCPU: usize = 64 << 10;
 
+/// What a `Pages` frame counts beside its body: however short it is, it takes memory. In bytes.
+const FRAME: u64 = 64;
+
 /// What a machine is beside what it was at the position before.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Delta {
@@ -111,7 +114,8 @@ impl ArrivingDelta {
         Self { most_bytes, bytes: 0, delta: Delta::default(), is_whole: false }
     }
 
-    /// The most bytes that the delta of a machine with so much RAM has: every page once, with its address.
+    /// The most bytes that the delta of a machine with so much RAM has: every page once, with its address and its part of a
+    /// frame's cost.
     #[must_use]
     pub fn most_bytes(memory_mib: u32) -> u64 {
         let ram = u64::from(memory_mib) << 20;
@@ -126,7 +130,7 @@ impl ArrivingDelta {
         if std::mem::take(&mut self.is_whole) {
             *self = Self::new(self.most_bytes);
         }
-        self.bytes += body.len() as u64;
+        self.bytes += body.len() as u64 + FRAME;
         if self.bytes > self.most_bytes {
             return Err(DeltaError::TooLong { most: self.most_bytes });
         }
@@ -201,6 +205,25 @@ mod tests {
     }
 
     #[test]
+    fn frames_of_nothing_are_bounded_too() {
+        let mut arriving = ArrivingDelta::new(1000);
+        let taken = (0..1000).take_while(|_| arriving.add_pages(Vec::new()).is_ok());
+        assert!(taken.count() < 20);
+    }
+
+    #[test]
+    fn a_delta_of_all_of_ram_is_taken() {
+        let (mut arriving, mut pages) = (ArrivingDelta::new(ArrivingDelta::most_bytes(4)), 0..1024);
+        while !pages.is_empty() {
+            let mut encoder = PagesEncoder::default();
+            while let Some(page) = if encoder.is_full() { None } else { pages.next() } {
+                encoder.push(page * PAGE_SIZE as u64, &[1; PAGE_SIZE]);
+            }
+            arriving.add_pages(encoder.take_plain()).unwrap();
+        }
+    }
+
+    #[test]
     fn half_a_delta_is_none() {
         let frames: Vec<_> = delta().frames().collect();
         for left_out in 0..frames.len() {
@@ -244,9 +267,10 @@ mod tests {
         let pages = compressed.pages.iter();
         let digest = pages.fold(0, |digest, body| decode_pages(body).unwrap().digest(digest));
         assert_eq!(Delta::digest_with(digest, &compressed.vcpu), base);
-        let mut arriving = ArrivingDelta::new(25);
+        let most = 25 + 2 * FRAME;
+        let mut arriving = ArrivingDelta::new(most);
         arriving.add_pages(vec![1; 10]).unwrap();
-        assert_eq!(arriving.add_pages(vec![2; 20]), Err(DeltaError::TooLong { most: 25 }));
+        assert_eq!(arriving.add_pages(vec![2; 20]), Err(DeltaError::TooLong { most }));
         assert!(matches!(arriving.complete(&[0; 7]), Err(DeltaError::Length { len: 7 })));
         assert!(matches!(arriving.complete(&[0; 9 + MAX_VCPU]), Err(DeltaError::Length { .. })));
     }
