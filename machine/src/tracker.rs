@@ -15,8 +15,8 @@ use crate::{
     memory::{PageSet, WORD_BYTES, pages_of},
 };
 
-/// Times 64: the pages that are forgotten at a time.
-const FORGOTTEN: usize = 1 << 14;
+/// Times 64: the pages that are taken at a time where nobody waits for some of them.
+pub const MANY: usize = 1 << 14;
 
 /// Keeps account until it is dropped.
 pub struct Tracker {
@@ -76,7 +76,7 @@ impl Tracker {
     /// # Errors
     /// KVM's; then some are still pending.
     pub fn forget(&mut self) -> Result<(), KvmError> {
-        while let Some((range, gpa, words)) = self.pending.run(0, FORGOTTEN) {
+        while let Some((range, gpa, words)) = self.pending.run(0, MANY) {
             let words = words.to_vec();
             self.vm.protect_pages(range, gpa, &words)?;
             self.pending.remove(range, gpa, &words);

@@ -9,14 +9,13 @@ use crate::{
     boot_pages::BootPages,
     kvm::{KvmError, Vm},
     memory::{PAGE_SIZE, Page, PageSet, is_zero, page_digest},
-    tracker::Tracker,
+    tracker::{self, Tracker},
 };
 
 /// Pages looked at for one frame at most, so that one who sends sees that it goes on.
 const LOOKED_AT: u64 = 4096;
-/// Times 64: the pages taken at once while the guest runs, and while it stands.
+/// Times 64: the pages taken at once while the guest runs.
 const WORDS: usize = 16;
-const ALL: usize = 1 << 14;
 /// Pages that are named for people.
 const NAMED: usize = 16;
 /// To look at so few pages costs less than to ask the host which of them nobody has touched.
@@ -59,19 +58,61 @@ impl Theirs {
         rises && count <= page_count
     }
 
+    /// Whether they have this page.
+    fn has(&self, gpa: u64, page: &Page) -> bool {
+        self.digest(gpa) == (!is_zero(page)).then(|| page_digest(self.key, page))
+    }
+
     fn digest(&self, gpa: u64) -> Option<u128> {
         let found = self.pages.binary_search_by_key(&gpa, |(gpa, _)| *gpa).ok()?;
         Some(self.pages[found].1)
     }
 }
 
-/// Pages that the other side has otherwise.
+/// Pages that the other side had otherwise.
 #[derive(Clone, Debug, Default)]
 pub struct Differing {
     /// How many.
     pub count: u64,
     /// Where the first of them are.
     pub first: Vec<u64>,
+}
+
+/// What a side has that is sent a machine and does not execute yet.
+struct View {
+    /// At first.
+    theirs: Theirs,
+    /// What they had there at first does not matter any more.
+    settled: PageSet,
+    /// They have something else than zeroes there.
+    other: PageSet,
+    /// Pages that they had otherwise, as far as it was looked.
+    differing: Differing,
+}
+
+impl View {
+    /// Whether they have zeroes there.
+    fn has_zeroes(&self, gpa: u64) -> bool {
+        !self.other.contains(gpa) && (self.settled.contains(gpa) || self.theirs.digest(gpa).is_none())
+    }
+
+    /// Whether they are to be sent this, which they have then.
+    fn needs(&mut self, gpa: u64, page: &Page) -> bool {
+        let was_settled = self.settled.contains(gpa);
+        self.settled.insert(gpa);
+        let had_other = self.other.take(gpa);
+        if !is_zero(page) {
+            self.other.insert(gpa);
+        }
+        if was_settled {
+            return had_other || !is_zero(page);
+        }
+        let differs = !self.theirs.has(gpa, page);
+        if differs && self.theirs.digest(gpa).is_some() {
+            self.differing.add(gpa);
+        }
+        differs
+    }
 }
 
 impl Differing {
@@ -90,13 +131,7 @@ pub struct Transfer {
     /// Taken, and not looked at.
     taken: VecDeque<u64>,
     /// `None`: they execute the same, so that where they are not known to be equal they may have anything.
-    theirs: Option<Theirs>,
-    /// What they had there at first does not matter any more.
-    settled: PageSet,
-    /// The other side has something else than zeroes there.
-    other: PageSet,
-    /// Pages that they have otherwise, as far as it was looked.
-    differing: Differing,
+    view: Option<View>,
     encoder: PagesEncoder,
     page: Box<Page>,
 }
@@ -119,7 +154,9 @@ impl Source {
     /// # Errors
     /// [`KvmError::Tracked`], while another is under way; or KVM refuses.
     pub fn begin(&self, theirs: Theirs) -> Result<Transfer, KvmError> {
-        self.begin_with(Some(theirs))
+        let memory = self.vm.memory();
+        let (settled, other) = (PageSet::none(memory), PageSet::none(memory));
+        self.begin_with(Some(View { theirs, settled, other, differing: Differing::default() }))
     }
 
     /// Begins to keep account for one who executes the same. Nothing is known to be equal until it is
@@ -131,15 +168,12 @@ impl Source {
         self.begin_with(None)
     }
 
-    fn begin_with(&self, theirs: Option<Theirs>) -> Result<Transfer, KvmError> {
+    fn begin_with(&self, view: Option<View>) -> Result<Transfer, KvmError> {
         Ok(Transfer {
             tracker: Tracker::begin(self.vm.clone())?,
             source: self.clone(),
             taken: VecDeque::new(),
-            theirs,
-            settled: PageSet::none(self.vm.memory()),
-            other: PageSet::none(self.vm.memory()),
-            differing: Differing::default(),
+            view,
             encoder: PagesEncoder::default(),
             page: Box::new([0; PAGE_SIZE]),
         })
@@ -181,47 +215,25 @@ impl Transfer {
     fn take(&mut self, words: usize) -> Result<u64, KvmError> {
         let mut pages = self.tracker.take(words)?;
         let count = pages.len() as u64;
-        let Self { source, settled, theirs, other, .. } = self;
-        let has_zeroes = |gpa| match &*theirs {
-            Some(theirs) => !other.contains(gpa) && (settled.contains(gpa) || theirs.digest(gpa).is_none()),
-            // They have not touched it either.
-            None => true,
-        };
         if count > FEW {
-            source.vm.memory().forget_untouched(&mut pages, has_zeroes);
+            // Who executes the same has not touched them either.
+            let has_zeroes = |gpa| self.view.as_ref().is_none_or(|view| view.has_zeroes(gpa));
+            self.source.vm.memory().forget_untouched(&mut pages, has_zeroes);
         }
         self.taken.extend(pages);
         Ok(count)
     }
 
-    /// Whether the page has to be sent.
+    /// Adds the page to what is sent, if it has to be: whether it has.
     fn encode(&mut self, gpa: u64) -> bool {
         self.source.vm.memory().read_page(gpa, &mut self.page);
-        let Some(all_theirs) = &self.theirs else {
-            return self.push(gpa);
-        };
-        let theirs = if self.settled.contains(gpa) { None } else { all_theirs.digest(gpa) };
-        self.settled.insert(gpa);
-        if is_zero(&self.page) {
-            // What was there, or was sent of it before, is not there any more.
-            let had_another = self.other.take(gpa) || theirs.is_some();
-            theirs.iter().for_each(|_| self.differing.add(gpa));
-            return had_another && self.push(gpa);
+        let is_needed = self.view.as_mut().is_none_or(|view| view.needs(gpa, &self.page));
+        match is_needed {
+            true if is_zero(&self.page) => self.encoder.push_zeroes(gpa),
+            true => self.encoder.push(gpa, &self.page),
+            false => {}
         }
-        self.other.insert(gpa);
-        let differs = theirs.is_none_or(|theirs| theirs != page_digest(all_theirs.key, &self.page));
-        if differs && theirs.is_some() {
-            self.differing.add(gpa);
-        }
-        differs && self.push(gpa)
-    }
-
-    fn push(&mut self, gpa: u64) -> bool {
-        match is_zero(&self.page) {
-            true => self.encoder.push_zeroes(gpa),
-            false => self.encoder.push(gpa, &self.page),
-        }
-        true
+        is_needed
     }
 
     /// The other side has `theirs` where this stretch began: what is the same need not be sent, if it is not written again.
@@ -241,18 +253,17 @@ impl Transfer {
             let page = &mut self.page;
             differing.extend(pages.into_iter().filter(|gpa| {
                 memory.read_page(*gpa, page);
-                let ours = (!is_zero(page)).then(|| page_digest(theirs.key, page));
-                ours != theirs.digest(*gpa)
+                !theirs.has(*gpa, page)
             }));
         }
         self.tracker.give_back(differing.into_iter());
         Ok(())
     }
 
-    /// Pages that the other side had otherwise.
+    /// Pages that the other side had otherwise, if it has said what it had.
     #[must_use]
-    pub fn differing(&self) -> &Differing {
-        &self.differing
+    pub fn differing(&self) -> Option<&Differing> {
+        self.view.as_ref().map(|view| &view.differing)
     }
 
     /// Nothing is known to be equal, whatever was compared.
@@ -263,7 +274,7 @@ impl Transfer {
     /// All has been sent to one who executes the same from here on.
     #[must_use]
     pub fn into_account(self) -> Self {
-        Self { theirs: None, ..self }
+        Self { view: None, ..self }
     }
 
     /// Both sides have the same now: whatever was written before does not matter any more.
@@ -283,7 +294,7 @@ impl Transfer {
     pub fn rest(&mut self) -> Result<Vec<Vec<u8>>, KvmError> {
         self.look()?;
         // The guest stands: to protect all at once costs least.
-        while self.take(ALL)? > 0 {}
+        while self.take(tracker::MANY)? > 0 {}
         let mut bodies = Vec::new();
         while let Some(gpa) = self.taken.pop_front() {
             self.encode(gpa);

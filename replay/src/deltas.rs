@@ -114,11 +114,16 @@ impl Deltas {
     /// # Errors
     /// KVM's.
     pub fn take_all(&mut self, machine: &mut Machine) -> Result<Option<Delta>, MachineError> {
+        self.keep();
+        self.take(machine)
+    }
+
+    /// What it counts from is known now.
+    fn keep(&mut self) {
         self.account = match std::mem::take(&mut self.account) {
             Account::Fresh(transfer) => Account::Kept(transfer),
             other => other,
         };
-        self.take(machine)
     }
 
     /// The guest has come to a position by itself, at which the other side will have the same.
@@ -127,27 +132,23 @@ impl Deltas {
     /// KVM's.
     pub fn come_to_position(&mut self, time_ns: u64) -> Result<(), KvmError> {
         match &mut self.account {
-            Account::None | Account::Outdated => return Ok(()),
-            Account::Lent => {
-                self.account = Account::Outdated;
-                return Ok(());
-            }
+            Account::None | Account::Outdated => {}
+            Account::Lent => self.account = Account::Outdated,
             Account::Fresh(changes) => {
                 changes.agree()?;
                 (self.looked_ns, self.needed_ns) = (time_ns, time_ns);
+                self.keep();
             }
-            Account::Kept(_) if time_ns < self.looked_ns + LOOK_NS => return Ok(()),
+            Account::Kept(_) if time_ns < self.looked_ns + LOOK_NS => {}
             Account::Kept(_) if !self.for_good && time_ns >= self.needed_ns + IDLE_NS => {
                 self.account = Account::None;
-                return Ok(());
             }
             Account::Kept(changes) => {
                 self.looked_ns = time_ns;
-                return if changes.look()? > MOST_PAGES { changes.agree() } else { Ok(()) };
+                if changes.look()? > MOST_PAGES {
+                    changes.agree()?;
+                }
             }
-        }
-        if let Account::Fresh(transfer) = std::mem::take(&mut self.account) {
-            self.account = Account::Kept(transfer);
         }
         Ok(())
     }

@@ -74,7 +74,9 @@ impl Followed {
 
     /// Nobody follows any more, or will.
     pub fn end(&self) {
-        *self.lock() = State::default();
+        let over = std::mem::take(&mut *self.lock());
+        // Not while the vCPU thread may want the lock: KVM takes its time to forget which pages it was to watch.
+        drop(over);
     }
 
     /// The rest of the seed is handed over: from here on the other side executes the same.

@@ -154,10 +154,8 @@ impl<'a> Sender<'a> {
 
     /// After a divergence the page that caused it is likely to be among them.
     fn name_differing(&self) -> anyhow::Result<()> {
-        let Differing { count, first } = self.transfer.differing();
-        if *count == 0 {
-            return Ok(());
-        }
+        let differing = self.transfer.differing().filter(|differing| differing.count > 0);
+        let Some(Differing { count, first }) = differing else { return Ok(()) };
         let first: Vec<String> = first.iter().map(|gpa| format!("{gpa:#x}")).collect();
         let more = if *count > first.len() as u64 { ", …" } else { "" };
         let text = format!("{count} pages of the secondary's memory differed: {}{more}", first.join(", "));
