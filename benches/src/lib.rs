@@ -17,6 +17,7 @@ pub mod tiny;
 use std::{
     env, fs,
     path::{Path, PathBuf},
+    process::ExitCode,
 };
 
 use anyhow::{Context, ensure};
@@ -36,6 +37,35 @@ pub fn exits_machine() -> anyhow::Result<Machine> {
     let host = Host::open()?;
     let machine = Machine::boot(&host, host.richest_cpu()?, 16, &devices, &image, "rounds=4000000000");
     machine.context("cannot make the machine to measure")
+}
+
+/// Ends the benchmark `name`, which has shown what it found or says why there is nothing to show.
+pub fn end(name: &str, done: anyhow::Result<()>) -> ExitCode {
+    if let Err(error) = done {
+        eprintln!("{name}: {error:#}");
+        return ExitCode::FAILURE;
+    }
+    ExitCode::SUCCESS
+}
+
+/// Measures on a network of its own with these TAP devices, in which the calling thread stays, and with its files in memory,
+/// so that no disk is measured. Where that fails, the benchmark `name` says where the logs are.
+///
+/// # Errors
+/// What is missing, and those of `measure`.
+pub fn in_memory<T>(
+    name: &str,
+    taps: &[&str],
+    measure: impl FnOnce(&Path) -> anyhow::Result<T>,
+) -> anyhow::Result<T> {
+    require_network()?;
+    net::enter(taps)?;
+    let directory = tempfile::Builder::new().prefix("ftvmm-bench-").tempdir_in("/dev/shm")?;
+    let measured = measure(directory.path());
+    if measured.is_err() {
+        eprintln!("{name}: logs are in {}", directory.keep().display());
+    }
+    measured
 }
 
 /// Makes sure that what a network of one's own takes is there.

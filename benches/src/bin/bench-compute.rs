@@ -8,19 +8,16 @@ use clap::Parser;
 use ftvmm::{
     control::{DeltaReport, State},
     demo::{
-        net,
         pair::{Place, Setup},
         process::Process,
     },
 };
-use ftvmm_benches::{host::Description, neighbour, require_network, table::Table};
+use ftvmm_benches::{end, host::Description, in_memory, neighbour, table::Table};
 use serde::Serialize;
 use serde_json::json;
 
 const LIVE_TAP: &str = "tap-a";
 const SHADOW_TAP: &str = "tap-b";
-/// Where the benchmark's files are: in memory, so that no disk is measured.
-const MEMORY: &str = "/dev/shm";
 const PATIENCE: Duration = Duration::from_secs(300);
 
 /// Benchmark what it costs to stop a guest that computes
@@ -53,23 +50,17 @@ struct Row {
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let host = Description::of_this_machine();
-    match measure(&arguments) {
-        Ok(rows) if arguments.json => println!("{}", json!({ "host": host, "rows": rows })),
-        Ok(rows) => print!("{}\n\n{}", host.lines().join("\n"), text(&rows)),
-        Err(error) => {
-            eprintln!("bench-compute: {error:#}");
-            return ExitCode::FAILURE;
-        }
-    }
-    ExitCode::SUCCESS
+    let measured =
+        in_memory("bench-compute", &[LIVE_TAP, SHADOW_TAP], |directory| measure(&arguments, directory));
+    let shown = measured.map(|rows| match arguments.json {
+        true => println!("{}", json!({ "host": host, "rows": rows })),
+        false => print!("{}\n\n{}", host.lines().join("\n"), text(&rows)),
+    });
+    end("bench-compute", shown)
 }
 
-/// Measures on a network of its own; the calling thread stays in it.
-fn measure(arguments: &Arguments) -> anyhow::Result<Vec<Row>> {
-    require_network()?;
-    net::enter(&[LIVE_TAP, SHADOW_TAP])?;
-    let directory = tempfile::Builder::new().prefix("ftvmm-bench-").tempdir_in(MEMORY)?;
-    arguments.pages.iter().map(|pages| row(arguments, *pages, directory.path())).collect()
+fn measure(arguments: &Arguments, directory: &Path) -> anyhow::Result<Vec<Row>> {
+    arguments.pages.iter().map(|pages| row(arguments, *pages, directory)).collect()
 }
 
 fn row(arguments: &Arguments, pages: u32, directory: &Path) -> anyhow::Result<Row> {

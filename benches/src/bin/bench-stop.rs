@@ -14,18 +14,16 @@ use clap::Parser;
 use ftvmm::{
     control::{Request, SeedReport, State, Status},
     demo::{
-        net::{self, GUEST},
+        net::GUEST,
         pair::{Member, Place, Setup},
         process::Process,
     },
 };
-use ftvmm_benches::{host::Description, neighbour, numbers::quantile, require_network, table::Table};
+use ftvmm_benches::{end, host::Description, in_memory, neighbour, numbers::quantile, table::Table};
 use serde_json::json;
 
 const LIVE_TAP: &str = "tap-a";
 const SHADOW_TAP: &str = "tap-b";
-/// Where the benchmark's files are: in memory, so that no disk is measured.
-const MEMORY: &str = "/dev/shm";
 const PATIENCE: Duration = Duration::from_secs(60);
 /// What the guest needs beside its RAM disk, MiB.
 const BESIDE: u32 = 64;
@@ -53,27 +51,12 @@ struct Arguments {
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let host = Description::of_this_machine();
-    match measure(&arguments) {
-        Ok(seeds) if arguments.json => println!("{}", json!({ "host": host, "seeds": seeds })),
-        Ok(seeds) => print!("{}\n\n{}", host.lines().join("\n"), text(&seeds)),
-        Err(error) => {
-            eprintln!("bench-stop: {error:#}");
-            return ExitCode::FAILURE;
-        }
-    }
-    ExitCode::SUCCESS
-}
-
-/// Measures on a network of its own; the calling thread stays in it.
-fn measure(arguments: &Arguments) -> anyhow::Result<Vec<SeedReport>> {
-    require_network()?;
-    net::enter(&[LIVE_TAP, SHADOW_TAP])?;
-    let directory = tempfile::Builder::new().prefix("ftvmm-bench-").tempdir_in(MEMORY)?;
-    let measured = run(arguments, directory.path());
-    if measured.is_err() {
-        eprintln!("bench-stop: logs are in {}", directory.keep().display());
-    }
-    measured
+    let measured = in_memory("bench-stop", &[LIVE_TAP, SHADOW_TAP], |directory| run(&arguments, directory));
+    let shown = measured.map(|seeds| match arguments.json {
+        true => println!("{}", json!({ "host": host, "seeds": seeds })),
+        false => print!("{}\n\n{}", host.lines().join("\n"), text(&seeds)),
+    });
+    end("bench-stop", shown)
 }
 
 fn run(arguments: &Arguments, directory: &Path) -> anyhow::Result<Vec<SeedReport>> {

@@ -15,7 +15,7 @@ use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
 use anyhow::Context;
 use clap::Parser;
 use ftvmm::demo::net;
-use ftvmm_benches::{host::Description, neighbour, other_build, require_network};
+use ftvmm_benches::{end, host::Description, neighbour, other_build, require_network};
 
 use pair::{Candidate, LIVE_TAP, SHADOW_TAP};
 use report::{Report, Round};
@@ -69,11 +69,7 @@ fn main() -> ExitCode {
             false => print!("{}", report.text()),
         }),
     };
-    if let Err(error) = done {
-        eprintln!("bench-commit: {error:#}");
-        return ExitCode::FAILURE;
-    }
-    ExitCode::SUCCESS
+    end("bench-commit", done)
 }
 
 /// Measures on a network of its own; the calling thread stays in it.

@@ -16,6 +16,7 @@ use std::process::ExitCode;
 use anyhow::{bail, ensure};
 use clap::Parser;
 use ftvmm_benches::{
+    end,
     host::Description,
     linux::{LabHosts, Mode, Place, ThisHost},
     neighbour,
@@ -75,11 +76,7 @@ impl Arguments {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    if let Err(error) = measure(&arguments) {
-        eprintln!("bench-compile: {error:#}");
-        return ExitCode::FAILURE;
-    }
-    ExitCode::SUCCESS
+    end("bench-compile", measure(&arguments))
 }
 
 /// Measures round by round, and prints the report; where a round fails, that of those before it.

@@ -15,6 +15,7 @@ use std::{
 use anyhow::{Context, ensure};
 use ftvmm::control::Status;
 use ftvmm_benches::{
+    end,
     host::Description,
     linux::{Guest, LabHosts, Mode},
     table::Table,
@@ -66,14 +67,7 @@ const PINGS: [u32; 2] = [10, 210];
 type Costs = BTreeMap<String, f64>;
 
 fn main() -> ExitCode {
-    match measure() {
-        Ok(text) => print!("{text}"),
-        Err(error) => {
-            eprintln!("bench-exits: {error:#}");
-            return ExitCode::FAILURE;
-        }
-    }
-    ExitCode::SUCCESS
+    end("bench-exits", measure().map(|text| print!("{text}")))
 }
 
 fn measure() -> anyhow::Result<String> {

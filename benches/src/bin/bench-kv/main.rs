@@ -16,7 +16,7 @@ use std::{fs, path::Path, process::ExitCode};
 
 use clap::Parser;
 use ftvmm::demo::{net, pair::Setup};
-use ftvmm_benches::{host::Description, neighbour, require_network};
+use ftvmm_benches::{end, host::Description, neighbour, require_network};
 
 use modes::{LIVE_TAP, Mode, SHADOW_TAP};
 use plan::Plan;
@@ -53,15 +53,11 @@ impl Arguments {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    match measure(arguments.plan()) {
-        Ok(report) if arguments.json => println!("{}", report.json()),
-        Ok(report) => print!("{}", report.text()),
-        Err(error) => {
-            eprintln!("bench-kv: {error:#}");
-            return ExitCode::FAILURE;
-        }
-    }
-    ExitCode::SUCCESS
+    let shown = measure(arguments.plan()).map(|report| match arguments.json {
+        true => println!("{}", report.json()),
+        false => print!("{}", report.text()),
+    });
+    end("bench-kv", shown)
 }
 
 /// Measures on a network of its own; the calling thread stays in it.

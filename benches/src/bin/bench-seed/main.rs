@@ -16,7 +16,7 @@ use std::{path::PathBuf, process::ExitCode, time::Duration};
 use anyhow::Context;
 use clap::Parser;
 use ftvmm::demo::net;
-use ftvmm_benches::{host::Description, neighbour, other_build, require_network};
+use ftvmm_benches::{end, host::Description, neighbour, other_build, require_network};
 use ftvmm_tests::way::Wire;
 
 use bulk::{Bulk, Garbage};
@@ -55,15 +55,11 @@ struct Arguments {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    match measure(&arguments) {
-        Ok(report) if arguments.json => println!("{}", report.json()),
-        Ok(report) => print!("{}", report.text()),
-        Err(error) => {
-            eprintln!("bench-seed: {error:#}");
-            return ExitCode::FAILURE;
-        }
-    }
-    ExitCode::SUCCESS
+    let shown = measure(&arguments).map(|report| match arguments.json {
+        true => println!("{}", report.json()),
+        false => print!("{}", report.text()),
+    });
+    end("bench-seed", shown)
 }
 
 /// Measures on a network of its own; the calling thread stays in it.
