@@ -124,7 +124,6 @@ fn text(seeds: &[SeedReport]) -> String {
     row("  for their last blocks", &|seed| seed.stop.blocks_ms);
     row("  for the last pages", &|seed| seed.stop.pages_ms);
     row("  for vCPU and devices", &|seed| seed.stop.state_ms);
-    row("  for KVM to end the tracking", &|seed| seed.stop.tracking_ms);
     row("pages sent at it", &|seed| seed.stop.pages as f64);
     row("asked until it stood, ms", &|seed| seed.stop.asked_ms);
     row("what it said then was held, ms", &|seed| seed.held_ms);

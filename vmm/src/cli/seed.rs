@@ -24,7 +24,7 @@ pub fn describe_seed(seed: &SeedReport) -> String {
         .map_or_else(String::new, |ms| format!("; unprotected before it for {:.3} s", ms / 1e3));
     format!(
         "{:.1} MiB in {:.1} s and {rounds} rounds; the guest stood for {:.1} ms (disks {:.1}, blocks {:.1}, {} pages {:.1}, \
-         vCPU and devices {:.1}, end of tracking {:.1}), what it said next was held for {held_ms:.1} ms{unprotected}",
+         vCPU and devices {:.1}), what it said next was held for {held_ms:.1} ms{unprotected}",
         mib(*sent_bytes),
         total_ms / 1e3,
         stop.total_ms,
@@ -33,7 +33,6 @@ pub fn describe_seed(seed: &SeedReport) -> String {
         stop.pages,
         stop.pages_ms,
         stop.state_ms,
-        stop.tracking_ms,
     )
 }
 

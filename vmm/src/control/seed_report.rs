@@ -32,8 +32,6 @@ pub struct StopReport {
     pub pages_ms: f64,
     /// For vCPU and devices.
     pub state_ms: f64,
-    /// Until KVM had stopped to watch which pages it writes.
-    pub tracking_ms: f64,
     /// All the time that it stood.
     pub total_ms: f64,
     /// Pages sent at it.

@@ -39,9 +39,8 @@ impl StopParts {
         self.report.state_ms = self.lap();
     }
 
-    /// KVM watches no pages any more: the guest runs on.
+    /// The guest runs on.
     pub fn end(mut self) -> StopReport {
-        self.report.tracking_ms = self.lap();
         self.report.pages = self.pages;
         self.report.total_ms = ms(boot_ns() - self.begun_ns);
         self.report
