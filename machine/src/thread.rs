@@ -83,15 +83,27 @@ impl KickTimer {
     ///
     /// # Errors
     /// The kernel refuses, which it does not for a timer that is there.
-    #[allow(unsafe_code)]
     pub fn set(&self, interval: Duration) -> io::Result<()> {
-        let interval = libc::timespec {
-            tv_sec: interval.as_secs().try_into().unwrap_or(i64::MAX),
-            tv_nsec: interval.subsec_nanos().into(),
+        self.arm(interval, interval)
+    }
+
+    /// Kicks once, after so long; never, if it is zero.
+    ///
+    /// # Errors
+    /// As [`KickTimer::set`].
+    pub fn set_once(&self, after: Duration) -> io::Result<()> {
+        self.arm(after, Duration::ZERO)
+    }
+
+    #[allow(unsafe_code)]
+    fn arm(&self, first: Duration, interval: Duration) -> io::Result<()> {
+        let timespec = |duration: Duration| libc::timespec {
+            tv_sec: duration.as_secs().try_into().unwrap_or(i64::MAX),
+            tv_nsec: duration.subsec_nanos().into(),
         };
-        let every = libc::itimerspec { it_interval: interval, it_value: interval };
-        // SAFETY: the timer is ours, and `every` outlives the call.
-        if unsafe { libc::timer_settime(self.0, 0, &every, ptr::null_mut()) } != 0 {
+        let times = libc::itimerspec { it_interval: timespec(interval), it_value: timespec(first) };
+        // SAFETY: the timer is ours, and `times` outlives the call.
+        if unsafe { libc::timer_settime(self.0, 0, &times, ptr::null_mut()) } != 0 {
             return Err(io::Error::last_os_error());
         }
         Ok(())

@@ -151,7 +151,6 @@ pub fn run(
                 None => continue,
             },
         };
-        patience.begin();
         trace::mark(Stage::Exited, machine.position().next());
         if machine.is_idle_at(&reached) {
             input.set_alarm(None)?;
@@ -179,7 +178,10 @@ fn force(
     witness: &mut dyn Witness,
 ) -> anyhow::Result<Option<Reached>> {
     let at_once = witness.interrupted()?;
-    if !at_once && !patience.is_over(machine) || !machine.is_between_instructions()? {
+    if !at_once && !patience.is_over(machine).context("the guest's timer fails")? {
+        return Ok(None);
+    }
+    if !machine.is_between_instructions()? {
         return Ok(None);
     }
     let delta = patience.counting(|| witness.forced(machine))?;

@@ -1,7 +1,8 @@
 //! How long something may wait for a guest that computes.
 //!
 //! What waits rings the doorbell, and a guest that enters its kernel hears it. One that does not is interrupted every so
-//! often, and where the bell has been ringing for too long by then, it is forced to stop where it is.
+//! often of its CPU time, and where the bell is ringing by then, once more when it has been ringing for too long: there it is
+//! forced to stop.
 
 use std::{io, time::Duration};
 
@@ -14,52 +15,66 @@ const WITH_INTERRUPTS_OFF: u32 = 10;
 /// Of the thread that made it.
 pub struct Patience {
     patience: Duration,
-    _timer: KickTimer,
-    /// The thread's CPU time when the bell was first found ringing in this stretch.
-    since: Option<Duration>,
-    /// CPU time that it took to force the guest to stop the last time.
+    /// By CPU time: a guest that has nothing to do is not disturbed.
+    _looks: KickTimer,
+    /// For the moment at which it is over.
+    over: KickTimer,
+    /// The guest was forced to stop the last time: the thread's CPU time then, and what of it that took.
+    went_on: Duration,
     stood: Duration,
 }
 
 impl Patience {
-    /// It ends after about so long, and not before half of that.
+    /// It ends when the bell has been ringing for so long, or a tick or two of the host later.
     ///
     /// # Errors
-    /// The host has no timer for it.
+    /// The host has no timers for it.
     pub fn of(patience: Duration) -> io::Result<Self> {
-        // By its CPU time: a guest that has nothing to do is not disturbed.
-        let timer = KickTimer::on_cpu_time()?;
-        timer.set(patience / 2)?;
-        Ok(Self { patience, _timer: timer, since: None, stood: Duration::ZERO })
+        let looks = KickTimer::on_cpu_time()?;
+        looks.set(patience / 2)?;
+        let over = KickTimer::on_time()?;
+        Ok(Self { patience, _looks: looks, over, went_on: Duration::ZERO, stood: Duration::ZERO })
     }
 
-    /// The guest has come to a position.
-    pub fn begin(&mut self) {
-        self.since = None;
-    }
-
-    /// It took `work` to have the guest stop where it is.
-    pub fn counting<T>(&mut self, work: impl FnOnce() -> T) -> T {
+    /// It takes `work` to have the guest stop where it is, if it can be now.
+    ///
+    /// # Errors
+    /// Those of `work`.
+    pub fn counting<T>(
+        &mut self,
+        work: impl FnOnce() -> anyhow::Result<Option<T>>,
+    ) -> anyhow::Result<Option<T>> {
         let begun = thread_cpu_time();
-        let done = work();
-        self.stood = thread_cpu_time().saturating_sub(begun);
-        done
+        let stopped = work()?;
+        if stopped.is_some() {
+            self.went_on = thread_cpu_time();
+            self.stood = self.went_on.saturating_sub(begun);
+        }
+        Ok(stopped)
     }
 
     /// The guest was interrupted: whether something has waited for too long.
-    pub fn is_over(&mut self, machine: &mut Machine) -> bool {
-        if !machine.doorbell().is_ringing() {
-            self.since = None;
-            return false;
-        }
-        let now = thread_cpu_time();
-        let waited = now.saturating_sub(*self.since.get_or_insert(now));
+    ///
+    /// # Errors
+    /// A timer of the host's fails.
+    pub fn is_over(&mut self, machine: &mut Machine) -> io::Result<bool> {
+        let Some(waited) = machine.doorbell().ringing_for() else { return Ok(false) };
         let patience = match machine.has_interrupts_on() {
-            // A guest that it costs much to stop is to run for as long as it stands.
-            true => self.stood.max(self.patience / 2),
+            true => self.patience,
             false => self.patience * WITH_INTERRUPTS_OFF,
         };
-        waited >= patience
+        let left = patience.saturating_sub(waited).max(self.owed());
+        if !left.is_zero() {
+            self.over.set_once(left)?;
+        }
+        Ok(left.is_zero())
+    }
+
+    /// CPU time that the guest is to have first: where others take the processor too, or it costs much to stop it, it would
+    /// come to nothing else.
+    fn owed(&self) -> Duration {
+        let has_had = thread_cpu_time().saturating_sub(self.went_on);
+        self.stood.max(self.patience / 2).saturating_sub(has_had)
     }
 }
 

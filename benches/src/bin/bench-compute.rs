@@ -132,7 +132,8 @@ fn speed(console: &Path) -> anyhow::Result<f64> {
 }
 
 fn text(rows: &[Row]) -> String {
-    let headings = ["", "run, words/µs", "record", "pair", "stop p50, ms", "p99", "pages", "KiB"];
+    let headings =
+        ["", "run, words/µs", "record", "pair", "stop, ms", "p99", "waited, ms", "p99", "pages", "KiB"];
     let mut table = Table::new(&headings);
     for Row { pages, run, record, pair, deltas } in rows {
         let each = |sum: u64| sum as f64 / deltas.count.max(1) as f64;
@@ -142,6 +143,8 @@ fn text(rows: &[Row]) -> String {
             format!("{:.2}", pair / run),
             format!("{:.2}", deltas.stop_p50_ms),
             format!("{:.2}", deltas.stop_p99_ms),
+            format!("{:.2}", deltas.waited_p50_ms),
+            format!("{:.2}", deltas.waited_p99_ms),
             format!("{:.0}", each(deltas.pages)),
             format!("{:.0}", each(deltas.bytes) / 1024.0),
         ];

@@ -1,10 +1,14 @@
 //! The deadline page: one page beside the guest's RAM that the monitor writes and the guest can only read.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 
+use rustix::time::{ClockId, clock_gettime};
 use vm_memory::{MmapRegion, VolatileMemory};
 
 use super::{MemoryError, PAGE_SIZE};
@@ -22,19 +26,24 @@ const NEVER: u64 = u64::MAX;
 #[derive(Clone)]
 pub struct Doorbell {
     page: Arc<MmapRegion>,
+    /// When it began to ring, ns of the host's monotonic clock. Not in the page: a guest must not see that.
+    rung_ns: Arc<AtomicU64>,
 }
 
 impl Doorbell {
     /// A page whose deadline never comes.
     pub fn new() -> Result<Self, MemoryError> {
         let page = MmapRegion::new(PAGE_SIZE).map_err(|error| MemoryError::Page(error.to_string()))?;
-        let doorbell = Self { page: Arc::new(page) };
+        let doorbell = Self { page: Arc::new(page), rung_ns: Arc::default() };
         doorbell.reset();
         Ok(doorbell)
     }
 
     /// The guest is to exit at its next kernel entry.
     pub fn ring(&self) {
+        if !self.is_ringing() {
+            self.rung_ns.store(monotonic().as_nanos() as u64, Ordering::Relaxed);
+        }
         self.set(0);
     }
 
@@ -58,11 +67,24 @@ impl Doorbell {
         self.page.get_atomic_ref(0).expect("a page holds a number at its start")
     }
 
+    /// For how long the guest has been to exit at its next kernel entry; `None` if it may go on.
+    #[must_use]
+    pub fn ringing_for(&self) -> Option<Duration> {
+        let rung = || Duration::from_nanos(self.rung_ns.load(Ordering::Relaxed));
+        self.is_ringing().then(|| monotonic().saturating_sub(rung()))
+    }
+
     /// Whether the guest is to exit at its next kernel entry.
     #[must_use]
     pub fn is_ringing(&self) -> bool {
         self.deadline().load(Ordering::Acquire) == 0
     }
+}
+
+/// The host's monotonic clock.
+fn monotonic() -> Duration {
+    let now = clock_gettime(ClockId::Monotonic);
+    Duration::new(now.tv_sec as u64, now.tv_nsec as u32)
 }
 
 #[cfg(test)]
@@ -78,5 +100,21 @@ mod tests {
         assert!(doorbell.is_ringing());
         doorbell.reset();
         assert!(!other.is_ringing());
+    }
+
+    #[test]
+    fn it_tells_for_how_long_it_has_been_ringing() {
+        let doorbell = Doorbell::new().unwrap();
+        assert_eq!(doorbell.ringing_for(), None);
+        doorbell.ring();
+        std::thread::sleep(Duration::from_millis(5));
+        // What else comes meanwhile does not begin the wait anew.
+        doorbell.clone().ring();
+        assert!(doorbell.ringing_for().unwrap() >= Duration::from_millis(5));
+        doorbell.set(7);
+        assert_eq!(doorbell.ringing_for(), None);
+        let again = std::time::Instant::now();
+        doorbell.ring();
+        assert!(doorbell.ringing_for().unwrap() <= again.elapsed());
     }
 }

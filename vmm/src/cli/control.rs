@@ -124,9 +124,12 @@ fn describe_status(status: &Status) -> String {
 }
 
 fn describe_deltas(deltas: &DeltaReport) -> String {
-    let DeltaReport { count, pages, bytes, stop_p50_ms, stop_p99_ms, asked } = deltas;
+    let DeltaReport { count, pages, bytes, asked, .. } = deltas;
+    let (stood, stood_p99) = (deltas.stop_p50_ms, deltas.stop_p99_ms);
+    let (waited, waited_p99, longest) = (deltas.waited_p50_ms, deltas.waited_p99_ms, deltas.waited_most_ms);
     format!(
-        "{count}, of {pages} pages, {:.1} MiB; the guest stood p50 {stop_p50_ms:.1} ms, p99 {stop_p99_ms:.1} ms; asked {asked}",
+        "{count}, of {pages} pages, {:.1} MiB; the guest stood p50 {stood:.1} ms, p99 {stood_p99:.1} ms, what waited for it p50 \
+         {waited:.1} ms, p99 {waited_p99:.1} ms, at most {longest:.1} ms; asked {asked}",
         mib(*bytes)
     )
 }

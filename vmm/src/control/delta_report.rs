@@ -16,6 +16,12 @@ pub struct DeltaReport {
     pub stop_p50_ms: f64,
     /// 99 of 100 times at most this long.
     pub stop_p99_ms: f64,
+    /// For how long something had waited for the guest by then, ms: half of the times at most this long.
+    pub waited_p50_ms: f64,
+    /// 99 of 100 times at most this long.
+    pub waited_p99_ms: f64,
+    /// The longest.
+    pub waited_most_ms: f64,
     /// How often the secondary was asked first what its memory holds.
     pub asked: u64,
 }

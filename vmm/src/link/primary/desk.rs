@@ -16,7 +16,7 @@ use replay::trace::{self, Stage};
 
 use super::{
     hands::{Hands, Unsent},
-    messages::{Stretch, Taken},
+    messages::Stretch,
     seeding::Seeding,
 };
 use crate::host::clock::boot_ns;
@@ -84,10 +84,10 @@ impl Desk {
         trace::mark(Stage::Taken, through);
         self.hands.time_ns = time_ns;
         self.hands.registers.extend(through, registers);
-        let delta = delta.map(|Taken { delta, took_ns }| {
-            let delta = delta.compress();
-            self.hands.figures.deltas.taken(&delta, took_ns);
-            delta
+        let delta = delta.map(|mut taken| {
+            taken.delta = taken.delta.compress();
+            self.hands.figures.deltas.taken(&taken);
+            taken.delta
         });
         let bytes = batch.body.len() as u64 + delta.as_ref().map_or(0, Delta::bytes);
         self.hands.log.push_back(Unsent { through, delta, steps: batch.body, asks: None });

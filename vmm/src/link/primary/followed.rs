@@ -16,7 +16,7 @@ use std::{
 
 use ftlog::{Delta, Position};
 use machine::{
-    Machine,
+    Machine, VcpuThread,
     kvm::KvmError,
     transfer::{Theirs, Transfer},
 };
@@ -53,6 +53,8 @@ struct Follower {
     question: Question,
     /// A delta that leads here is not acknowledged: another would wait behind it, and the guest with it.
     under_way: Option<Position>,
+    /// The guest was interrupted meanwhile, to be stopped, and runs on.
+    is_awaited: bool,
 }
 
 #[derive(Default)]
@@ -63,10 +65,17 @@ struct State {
 }
 
 /// Shared by the vCPU thread, which keeps the account, and the link thread, which ends it.
-#[derive(Default)]
-pub struct Followed(Mutex<State>);
+pub struct Followed {
+    state: Mutex<State>,
+    vcpu: VcpuThread,
+}
 
 impl Followed {
+    /// Nobody follows the guest of `vcpu`.
+    pub fn new(vcpu: VcpuThread) -> Self {
+        Self { state: Mutex::default(), vcpu }
+    }
+
     /// Somebody will follow, if its seed comes to a good end.
     pub fn expect(&self, link: Link) {
         self.lock().expected = Some(link);
@@ -84,7 +93,8 @@ impl Followed {
         let mut state = self.lock();
         if state.expected == Some(link) {
             let deltas = Deltas::after(transfer, time_ns);
-            state.follower = Some(Follower { link, deltas, question: Question::None, under_way: None });
+            let (question, under_way, is_awaited) = (Question::None, None, false);
+            state.follower = Some(Follower { link, deltas, question, under_way, is_awaited });
         }
     }
 
@@ -94,7 +104,8 @@ impl Followed {
     /// KVM's.
     pub fn come_to_position(&self, time_ns: u64) -> Result<(), KvmError> {
         let mut state = self.lock();
-        let Some(Follower { deltas, question, .. }) = &mut state.follower else { return Ok(()) };
+        let Some(Follower { deltas, question, is_awaited, .. }) = &mut state.follower else { return Ok(()) };
+        *is_awaited = false;
         if *question == Question::Asked {
             *question = Question::Void;
         }
@@ -107,14 +118,15 @@ impl Followed {
     /// KVM's.
     pub fn way(&self, machine: &mut Machine) -> anyhow::Result<Way> {
         let mut state = self.lock();
-        let Some(Follower { deltas, question, under_way, .. }) = &mut state.follower else {
+        let Some(Follower { deltas, question, under_way, is_awaited, .. }) = &mut state.follower else {
             return Ok(Way::Free);
         };
+        *is_awaited = true;
         if under_way.is_some() {
             return Ok(Way::Wait);
         }
         if let Some(delta) = deltas.take(machine)? {
-            *under_way = Some(machine.position().next());
+            (*under_way, *is_awaited) = (Some(machine.position().next()), false);
             return Ok(Way::Delta(delta));
         }
         if !deltas.is_kept() {
@@ -132,8 +144,17 @@ impl Followed {
     /// The secondary holds everything up to here.
     pub fn acknowledged(&self, through: Position) {
         let mut state = self.lock();
-        if let Some(follower) = &mut state.follower {
-            follower.under_way.take_if(|position| *position <= through);
+        if let Some(follower) = &mut state.follower
+            && follower.under_way.take_if(|position| *position <= through).is_some()
+        {
+            self.interrupt(follower);
+        }
+    }
+
+    /// What the guest was to wait for has come: it is looked at again.
+    fn interrupt(&self, follower: &mut Follower) {
+        if std::mem::take(&mut follower.is_awaited) {
+            self.vcpu.kick();
         }
     }
 
@@ -164,10 +185,11 @@ impl Followed {
         }
         if let Some(follower) = self.lock().follower.as_mut().filter(is_of) {
             follower.deltas.take_back(transfer);
+            self.interrupt(follower);
         }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

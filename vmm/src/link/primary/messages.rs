@@ -1,5 +1,7 @@
 //! What the link thread is told.
 
+use std::time::Duration;
+
 use devices::Output;
 use ftlog::{Delta, FrameKind, Generation, Position, RegisterFile, Welcome};
 use protocol::{
@@ -58,6 +60,8 @@ pub struct Taken {
     pub delta: Delta,
     /// For how long the guest stood for it, ns.
     pub took_ns: u64,
+    /// For how long something had waited for the guest by then; it may be stopped for a seed too.
+    pub waited: Option<Duration>,
 }
 
 /// Steps of the execution, and what the guest said at them.

@@ -114,7 +114,8 @@ pub fn run(
     let ending = identity.mark(Generation(0), StampState::Ended);
     let Means { to_link: (mailbox, letters), from_vcpu: (vcpu_mailbox, vcpu_letters), timer, reader_stop } =
         means;
-    let orders = Arc::new(Orders::new(site.inbox.clone(), site.stop.clone(), VcpuThread::current()?));
+    let vcpu = VcpuThread::current()?;
+    let orders = Arc::new(Orders::new(site.inbox.clone(), site.stop.clone(), vcpu));
     let (budget, pulse) = (Budget::new(UNDER_WAY), Pulse::default());
     pulse.adopt();
     let clock = VirtualClock::starting_at(machine.time_ns());
@@ -127,7 +128,7 @@ pub fn run(
         tally: machine.tally().clone(),
     };
     let errands = Errands { site: site.clone(), identity: identity.clone(), mailbox };
-    let followed = Arc::new(Followed::default());
+    let followed = Arc::new(Followed::new(vcpu));
     let desk = SharedDesk::new(desk(origin, peer, errands, (orders.clone(), followed.clone()), machine));
     let (mut thread, served) = (LinkThread::new(ears, site.wait), desk.clone());
     site.board.set_handler(Some(Box::new(move |pending| {

@@ -186,7 +186,7 @@ impl Witness for Recorded {
     }
 
     fn forced(&mut self, machine: &mut Machine) -> anyhow::Result<Option<u64>> {
-        let begun_ns = boot_ns();
+        let (begun_ns, waited) = (boot_ns(), machine.doorbell().ringing_for());
         let way = self.followed.way(machine)?;
         // The step there is to be the first of a frame, and what is asked is asked behind all that is recorded.
         self.hand_over()?;
@@ -194,7 +194,7 @@ impl Witness for Recorded {
             Way::Free => Ok(Some(0)),
             Way::Delta(delta) => {
                 let digest = delta.digest();
-                self.delta = Some(Taken { delta, took_ns: boot_ns() - begun_ns });
+                self.delta = Some(Taken { delta, took_ns: boot_ns() - begun_ns, waited });
                 Ok(Some(digest))
             }
             Way::Ask => self.outbox.tell(0, FromVcpu::AskPages).map(|()| None),
@@ -264,8 +264,9 @@ mod tests {
         let (mailbox, letters) = mailbox().unwrap();
         let shape = Shape { memory_mib: 4, cpus: 1, ..Shape::default() };
         let identity = VmIdentity { vm: VmId([0; 16]), shape, wall_base_ns: 0 };
-        let orders = Arc::new(Orders::new(inbox, stop, VcpuThread::current().unwrap()));
-        let followed = Arc::default();
+        let vcpu = VcpuThread::current().unwrap();
+        let orders = Arc::new(Orders::new(inbox, stop, vcpu));
+        let followed = Arc::new(Followed::new(vcpu));
         let (budget, pulse) = (Budget::new(1 << 20), Pulse::default());
         let outbox = Outbox { desk: SharedDesk::default(), mailbox, budget, pulse };
         let recorded = Recorded::new(identity, outbox, (orders, followed), Arc::new(disks), Position(0));
