@@ -7,8 +7,8 @@ PROGRAM = $${CARGO_TARGET_DIR:-target}/release/ftvmm
 # Where scripts/cargo-static builds.
 STATIC = $${CARGO_TARGET_DIR:-target}/x86_64-unknown-linux-gnu/release
 
-.PHONY: help demo lab test test-lab check build setup sim sabotage bench bench-kv bench-commit bench-seed bench-stop bench-compute bench-compile \
-	bench-compile-criterion bench-exits fuzz clean clean-cache
+.PHONY: help demo lab test test-lab check build setup sim sabotage bench bench-kv bench-commit bench-seed bench-stop \
+	bench-compute bench-dirty bench-busy bench-compile bench-compile-criterion bench-exits fuzz clean clean-cache
 
 help: ## list what there is to make
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 32
@@ -90,6 +90,16 @@ bench-compute: ## what it costs to stop a guest that computes (ARGS="--pages 128
 	@scripts/build-program
 	cargo build --release --locked -p ftvmm-benches --bins
 	@scripts/as-root $${CARGO_TARGET_DIR:-target}/release/bench-compute $(ARGS)
+
+bench-dirty: ## how to learn which pages a guest has written, and huge pages (ARGS=--lab on a lab host with kvm_amd)
+	@scripts/setup lab
+	@scripts/cargo-static build --release -p ftvmm-benches --bin bench-dirty
+	@scripts/with-lab scripts/as-root $(STATIC)/bench-dirty $(ARGS)
+
+bench-busy: ## what clients of a Linux guest wait for while programs in it compute (ARGS="--seconds 60 --json")
+	@scripts/setup lab
+	@scripts/cargo-static build --release -p ftvmm-benches --bin bench-busy
+	@scripts/with-lab scripts/as-root $(STATIC)/bench-busy $(ARGS)
 
 bench-compile: ## a Linux guest compiles the kernel, protected and not, on two lab hosts (ARGS="--quick", ARGS=--here)
 	@scripts/setup lab

@@ -4,11 +4,13 @@
 //! redis-benchmark, `src/bin/ack_peer.rs` the peer that it measures a primary's own cost against, `src/bin/bench-commit`
 //! that of the path of an output, `src/bin/bench-seed` that of what is said beside a seed, `src/bin/bench-stop.rs`
 //! that of how long a guest stands for one, `src/bin/bench-compute.rs` that of what it costs to stop a guest that
-//! computes, and `src/bin/bench-compile` that of a Linux guest, which `benches/compile.rs` has criterion measure as well, and `src/bin/bench-exits` counts its VM exits.
+//! computes, `src/bin/bench-busy` that of what clients of such a Linux guest wait for, `src/bin/bench-compile` that of a Linux
+//! guest that compiles, which `benches/compile.rs` has criterion measure as well, and `src/bin/bench-exits` counts VM exits.
 
 pub mod host;
 pub mod linux;
 pub mod numbers;
+pub mod ping;
 pub mod spread;
 pub mod table;
 pub mod targets;

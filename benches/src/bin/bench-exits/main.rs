@@ -4,20 +4,14 @@
 //! Each thing is done a few times and then often; the difference tells what one of them costs, without what is around
 //! it. The same in every mode: `ftvmm run` is measured.
 
-use std::{
-    collections::BTreeMap,
-    io::ErrorKind,
-    net::{Ipv4Addr, SocketAddrV4, UdpSocket},
-    process::ExitCode,
-    time::Duration,
-};
+use std::{collections::BTreeMap, net::Ipv4Addr, process::ExitCode, time::Duration};
 
-use anyhow::{Context, ensure};
 use ftvmm::control::Status;
 use ftvmm_benches::{
     end,
     host::Description,
     linux::{Guest, LabHosts, Mode},
+    ping::{ANSWER_ALL, Ping},
     table::Table,
 };
 
@@ -59,8 +53,6 @@ const WORK: [(&str, &str, [u32; 2]); 8] = [
 /// The guest's network card, on a lab host and in the guest.
 const TAP: &str = "vm0";
 const GUEST: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 2);
-/// Nobody listens there: the guest's kernel says so by ICMP.
-const CLOSED_PORT: u16 = 9;
 const PINGS: [u32; 2] = [10, 210];
 
 /// Exits by kind, for one of what was done, and the guest's seconds.
@@ -75,8 +67,7 @@ fn measure() -> anyhow::Result<String> {
     let place = LabHosts::start()?;
     let mut guest = Guest::start(&place, Mode::Run, Some(TAP))?;
     guest.await_shell()?;
-    // The guest's kernel answers one datagram a second unless it is told not to count.
-    guest.command("echo 0 >/proc/sys/net/ipv4/icmp_ratelimit")?;
+    guest.command(ANSWER_ALL)?;
     guest.command("sync; sleep 8; sync; dd if=/dev/zero of=/var/tmp/x bs=4k count=600 conv=fsync 2>&-")?;
     let mut table = Table::new(&["exits for one", "all", "of them"]);
     for (what, command, counts) in WORK {
@@ -126,14 +117,10 @@ fn add(table: &mut Table, what: &str, costs: &Costs) {
 
 /// Sends datagrams, each when the one before was answered.
 fn ping(count: u32, guest: &mut Guest<'_>) -> anyhow::Result<[Status; 2]> {
-    let socket = UdpSocket::bind("0.0.0.0:0")?;
-    socket.connect(SocketAddrV4::new(GUEST, CLOSED_PORT))?;
-    socket.set_read_timeout(Some(Duration::from_secs(10)))?;
+    let ping = Ping::to(GUEST, Duration::from_secs(10))?;
     let before = guest.status()?;
     for _ in 0..count {
-        socket.send(b"?")?;
-        let answer = socket.recv(&mut [0; 16]).err().context("somebody answers at a closed port")?;
-        ensure!(answer.kind() == ErrorKind::ConnectionRefused, "no answer from the guest: {answer}");
+        ping.once()?;
     }
     Ok([before, guest.status()?])
 }

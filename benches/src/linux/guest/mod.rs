@@ -96,6 +96,16 @@ impl<'a> Guest<'a> {
         })
     }
 
+    /// Has it seeded again, and waits until that is done.
+    ///
+    /// # Errors
+    /// When there is no secondary, or it cannot be seeded.
+    pub fn restart_secondary(&mut self) -> anyhow::Result<()> {
+        self.await_protection()?;
+        self.live.restart_secondary()?;
+        self.await_protection()
+    }
+
     /// Compiles the first `files` of its list, or all, one at a time; its neighbour does as well.
     ///
     /// # Errors

@@ -140,6 +140,10 @@ impl Started for OnThisHost {
         serde_json::from_value(answer).context("the status is of another version")
     }
 
+    fn restart_secondary(&self) -> anyhow::Result<()> {
+        request(&self.control, &Request::TestRestartSecondary).map(drop)
+    }
+
     fn cpu_s(&self) -> anyhow::Result<f64> {
         cpu::of_process(self.process.id())
     }

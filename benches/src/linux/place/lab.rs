@@ -118,6 +118,10 @@ impl Started for OnHost<'_> {
         serde_json::from_str(&said).with_context(|| format!("the status is {said}"))
     }
 
+    fn restart_secondary(&self) -> anyhow::Result<()> {
+        self.host.succeed(&format!("ftvmm test-restart-secondary --control {CONTROL}")).map(drop)
+    }
+
     fn cpu_s(&self) -> anyhow::Result<f64> {
         cpu::of_process(self.host.process_id().context("the host is off")?)
     }

@@ -79,6 +79,12 @@ pub trait Started {
     /// When it gives none.
     fn status(&self) -> anyhow::Result<Status>;
 
+    /// Has its secondary dropped and seeded again.
+    ///
+    /// # Errors
+    /// When it has none.
+    fn restart_secondary(&self) -> anyhow::Result<()>;
+
     /// CPU seconds that it and what it stands on have used.
     ///
     /// # Errors
