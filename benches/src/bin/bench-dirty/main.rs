@@ -7,7 +7,7 @@ mod guest;
 mod huge;
 mod ring;
 
-use std::{env, process::ExitCode};
+use std::{env, process::ExitCode, time::Duration};
 
 use anyhow::{Context, ensure};
 use clap::Parser;
@@ -17,6 +17,8 @@ use ftvmm_tests::lab::{Lab, Plan, artefacts};
 use account::Way;
 use epochs::Epochs;
 
+/// How long it may take on a lab host, which is slow.
+const LAB_PATIENCE: Duration = Duration::from_secs(1800);
 /// Pages that the guest writes in an epoch.
 const PAGES: [u64; 4] = [16, 128, 1024, 4096];
 
@@ -47,8 +49,12 @@ fn in_lab(arguments: &Arguments) -> anyhow::Result<String> {
     let this = env::current_exe().context("cannot tell which program this is")?;
     let lab = Lab::start(&Plan { files: vec![("bench-dirty".to_owned(), this)], ..Plan::new()? })?;
     let Arguments { epochs, mib, .. } = arguments;
-    let debugfs = "mount -t debugfs none /sys/kernel/debug";
-    lab.a.succeed(&format!("{debugfs} && /files/bench-dirty --epochs {epochs} --mib {mib}"))
+    let command = format!(
+        "mount -t debugfs none /sys/kernel/debug && /files/bench-dirty --epochs {epochs} --mib {mib}"
+    );
+    let output = lab.a.run_within(LAB_PATIENCE, &command)?;
+    ensure!(output.status == 0, "on the lab host: {}", output.stderr);
+    Ok(output.stdout)
 }
 
 fn measure(arguments: &Arguments) -> anyhow::Result<String> {
