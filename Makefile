@@ -2,13 +2,14 @@
 
 SEEDS ?= 100000
 SECONDS_EACH ?= 60
+MINUTES ?= 60
 ARGS ?=
 PROGRAM = $${CARGO_TARGET_DIR:-target}/release/ftvmm
 # Where scripts/cargo-static builds.
 STATIC = $${CARGO_TARGET_DIR:-target}/x86_64-unknown-linux-gnu/release
 
-.PHONY: help demo lab test test-lab check build setup sim sabotage bench bench-kv bench-commit bench-seed bench-stop \
-	bench-compute bench-dirty bench-busy bench-compile bench-compile-criterion bench-exits fuzz clean clean-cache
+.PHONY: help demo lab test test-lab soak check build setup sim sabotage bench bench-kv bench-commit bench-seed \
+	bench-stop bench-compute bench-dirty bench-busy bench-compile bench-compile-criterion bench-exits fuzz clean clean-cache
 
 help: ## list what there is to make
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 32
@@ -26,6 +27,10 @@ test: ## set up, check and run all tests; closes with "N passed, M failed"
 test-lab: ## of all tests, those that need the lab: Linux guests, hosts that lose power (TESTS=power: those with that name)
 	@scripts/setup lab
 	scripts/with-lab scripts/cargo-static test --release -p ftvmm-tests --test lab -- --test-threads=1 $(TESTS)
+
+soak: ## a secondary is damaged once a minute for MINUTES=60, under load, and healed each time; closes with a table
+	@scripts/setup lab
+	scripts/soak $(MINUTES)
 
 lab: ## two machines to use by hand, one of which can lose power (ARGS=linux boots a Linux guest in one)
 	@scripts/setup lab

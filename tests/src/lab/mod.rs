@@ -32,6 +32,7 @@ pub mod host;
 pub mod member;
 mod network;
 mod plan;
+pub mod process;
 mod qemu;
 pub mod remote;
 #[allow(dead_code, reason = "one side writes what the other reads")]

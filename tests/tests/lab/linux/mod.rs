@@ -24,6 +24,7 @@ mod debian;
 mod power;
 mod reboot;
 mod replay;
+mod soak;
 
 /// The longest wait for a guest, or of a client: two cores emulate two hosts, on which the guest runs.
 pub const PATIENCE: Duration = Duration::from_secs(120);
