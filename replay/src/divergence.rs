@@ -28,6 +28,8 @@ pub enum Difference {
         /// The running digest of the replay.
         replayed: u32,
     },
+    /// The recorded machine went on, the replaying one could not: why.
+    Failed(String),
 }
 
 /// The first position at which a replay did not do what was recorded. It is never passed over.
@@ -64,6 +66,7 @@ impl fmt::Display for Difference {
             Difference::Digest { recorded, replayed } => {
                 write!(f, "the recording's digest is {recorded:08x}, the replay's {replayed:08x}")
             }
+            Difference::Failed(reason) => write!(f, "the recording goes on, the replay cannot: {reason}"),
         }
     }
 }

@@ -103,6 +103,11 @@ impl Machine {
         })
     }
 
+    /// The registers at the last exit.
+    pub fn registers(&self) -> &RegisterFile {
+        &self.registers
+    }
+
     /// Runs the guest to its next sync point; `None` when KVM was interrupted first, and the stretch goes on with
     /// the next call, with the same `clock`.
     pub fn run_stretch(&mut self, clock: EntryClock) -> Result<Option<Reached>, MachineError> {

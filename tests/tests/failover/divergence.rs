@@ -73,16 +73,43 @@ fn a_secondary_that_is_found_out_again_and_again_waits_for_the_operator() {
     });
 }
 
-/// Overwrites a few bytes of every used page of the guest's image, in the monitor's own mapping.
+/// A guest that cannot go on where the primary's does is as good a sign of a host that computes wrongly as one that goes on
+/// differently: it is told and counted as that.
+#[test]
+fn a_secondary_whose_guest_cannot_go_on_has_diverged() {
+    stage::play(TIMEOUT_MS, |stage| {
+        let Pair { mut primary, secondary, .. } = stage.pair()?;
+        let mut client = Connection::open(guest(), PATIENCE)?;
+        // Nothing but undefined instructions, and no handler of them: a triple fault.
+        let page: Vec<u8> = [0x0f, 0x0b].repeat(PAGE / 2);
+        secondary.process.stop()?;
+        overwrite_guest(secondary.process.id(), 0, &page)?;
+        secondary.process.go_on()?;
+        assert_eq!(client.request("k", &Action::Incr)?, Reply::Integer(1));
+        let told = |text: &str| text.contains("diverged at #") && text.contains("the replay cannot: ");
+        primary.wait_status("told of the divergence", SOON, |status| {
+            status.events.iter().any(|event| told(&event.text))
+        })?;
+        primary.wait_protected()?;
+        assert_eq!(client.request("k", &Action::Incr)?, Reply::Integer(2));
+        Ok(())
+    });
+}
+
+fn damage_guest(process: u32) -> anyhow::Result<()> {
+    overwrite_guest(process, 100, &[0xcc; 8])
+}
+
+/// Overwrites some `bytes` of every used page of the guest's image, in the monitor's own mapping.
 ///
 /// The secondary goes on replaying meanwhile: the first damaged page that matters may have it found out, and its
 /// memory unmapped, before the last page is reached.
-fn damage_guest(process: u32) -> anyhow::Result<()> {
+fn overwrite_guest(process: u32, at: u64, bytes: &[u8]) -> anyhow::Result<()> {
     let base = guest_memory(process)?;
     let memory: File = OpenOptions::new().read(true).write(true).open(format!("/proc/{process}/mem"))?;
     let mut damaged = 0;
     for offset in IMAGE.step_by(PAGE) {
-        match damage_page(&memory, base + offset) {
+        match overwrite_page(&memory, base + offset, at, bytes) {
             Ok(used) => damaged += u32::from(used),
             Err(error) if damaged > 0 && is_unmapped(&error) => return Ok(()),
             Err(error) => return Err(error).context(format!("damaging the guest at {offset:#x}")),
@@ -92,12 +119,12 @@ fn damage_guest(process: u32) -> anyhow::Result<()> {
 }
 
 /// Whether the page was in use, and so is damaged now.
-fn damage_page(memory: &File, address: u64) -> io::Result<bool> {
+fn overwrite_page(memory: &File, address: u64, at: u64, bytes: &[u8]) -> io::Result<bool> {
     let mut page = [0; PAGE];
     memory.read_exact_at(&mut page, address)?;
     let used = page.iter().any(|byte| *byte != 0);
     if used {
-        memory.write_all_at(&[0xcc; 8], address + 100)?;
+        memory.write_all_at(bytes, address + at)?;
     }
     Ok(used)
 }

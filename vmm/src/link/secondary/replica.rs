@@ -5,10 +5,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use anyhow::{Context, ensure};
 use devices::{NetConfig, Off, Output};
 use ftlog::{Delta, Generation, NetShape, Position, Step, StepsFrame};
-use machine::{Machine, kvm::Host, snapshot::Seed};
+use machine::{Machine, MachineError, kvm::Host, snapshot::Seed};
 use protocol::commit::Unreleased;
-use replay::StopSwitch;
 use replay::replayed::{self, StepError};
+use replay::{Difference, Divergence, StopSwitch};
 
 use super::{
     messages::{GLANCE, GoLive, Report, Served, SessionEnd, Task},
@@ -166,14 +166,17 @@ impl Replica<'_> {
     }
 
     fn failed(&mut self, position: Position, error: anyhow::Error) -> Option<SessionEnd> {
-        self.machine = None;
+        let machine = self.machine.take();
         if matches!(error.downcast_ref(), Some(StepError::Stopped)) {
             // Why, the link thread has said or the stop switch tells.
             return None;
         }
-        let report = match error.downcast() {
-            Ok(divergence) => Report::Diverged(divergence),
-            Err(error) => {
+        let report = match (error.downcast(), machine) {
+            (Ok(divergence), _) => Report::Diverged(divergence),
+            (Err(error), Some(machine)) if is_of_the_guest(&error) => {
+                Report::Diverged(broken_down(position, &error, &machine))
+            }
+            (Err(error), _) => {
                 let reason = format!("{error:#}");
                 self.site.board.notice(format!("the VM cannot go on at {position}: {reason}"));
                 Report::Failed { position, reason }
@@ -263,4 +266,16 @@ impl Replica<'_> {
             self.site.end(&self.identity.shape.name, self.generation, "the guest switched itself off");
         }
     }
+}
+
+/// Whether the machine cannot go on because of what it has executed. The primary's could.
+fn is_of_the_guest(error: &anyhow::Error) -> bool {
+    error.is::<MachineError>() || matches!(error.downcast_ref(), Some(StepError::Endless { .. }))
+}
+
+/// The registers stand beside the reason, which need not have them.
+fn broken_down(position: Position, error: &anyhow::Error, machine: &Machine) -> Divergence {
+    let reason = error.to_string().lines().next().unwrap_or_default().to_owned();
+    let replayed = Box::new(*machine.registers());
+    Divergence { position, difference: Difference::Failed(reason), recorded: None, replayed }
 }
