@@ -1,6 +1,6 @@
 //! A process on a lab host, as its host sees it.
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 
 use super::Host;
 
@@ -19,7 +19,7 @@ pub struct Process<'a> {
 pub struct Footprint {
     /// Open descriptors.
     pub descriptors: u64,
-    /// Threads.
+    /// Threads of its own.
     pub threads: u64,
     /// Resident memory but for the guest's RAM, KiB.
     pub own_kib: u64,
@@ -46,13 +46,14 @@ impl<'a> Process<'a> {
         let Self { host, id, memory_kib } = self;
         let of_guest =
             format!("$1 == \"Size:\" {{ ram = $2 >= {memory_kib} }} $1 == \"Rss:\" && ram {{ sum += $2 }}");
+        // The kernel's own workers for io_uring come and go with what disks are asked for.
         let said = host.succeed(&format!(
-            "cd /proc/{id} && ls fd | wc -l && awk '/^VmRSS|^Threads/ {{ print $2 }}' status && \
-             awk '{of_guest} END {{ print sum + 0 }}' smaps"
+            "cd /proc/{id} && ls fd | wc -l && cat task/*/comm | grep -vc ^iou- && \
+             awk '/^VmRSS/ {{ print $2 }}' status && awk '{of_guest} END {{ print sum + 0 }}' smaps"
         ))?;
         let numbers: Result<Vec<u64>, _> = said.split_whitespace().map(str::parse).collect();
-        let Ok([descriptors, resident_kib, threads, guest_kib]) = numbers.as_deref() else {
-            anyhow::bail!("host {}: process {id} has {said:?}", host.name());
+        let Ok([descriptors, threads, resident_kib, guest_kib]) = numbers.as_deref() else {
+            bail!("host {}: process {id} has {said:?}", host.name());
         };
         let own_kib = resident_kib.saturating_sub(*guest_kib);
         Ok(Footprint { descriptors: *descriptors, threads: *threads, own_kib, guest_kib: *guest_kib })

@@ -19,6 +19,8 @@ pub struct Heal {
     pub place: &'static str,
     /// When it was made, since the clients were started.
     pub moment: Duration,
+    /// Divergences before it that nobody had made.
+    pub unmade: Vec<u64>,
     /// The position at which both sides differed.
     pub position: u64,
     /// Pages that differed when the secondary was seeded again.
@@ -37,6 +39,7 @@ impl Heal {
     pub fn of(
         place: &'static str,
         moment: Duration,
+        unmade: Vec<u64>,
         before: &Status,
         after: &Status,
         guest_kib: u64,
@@ -53,8 +56,14 @@ impl Heal {
             pages * 4 <= most && seed.sent_bytes >> 10 <= most,
             "not just what differs of {guest_kib} KiB"
         );
-        Ok(Self { place, moment, position, pages, seed, unprotected_ms })
+        Ok(Self { place, moment, unmade, position, pages, seed, unprotected_ms })
     }
+}
+
+/// Divergences after the one that was `found` last.
+pub fn unmade(status: &Status, found: Option<u64>) -> Vec<u64> {
+    let all = status.events.iter().filter_map(|event| position_of(&event.text));
+    all.filter(|position| found.is_none_or(|found| *position > found)).collect()
 }
 
 /// The last event that says so.

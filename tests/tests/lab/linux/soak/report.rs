@@ -47,6 +47,9 @@ impl fmt::Display for Round {
             heal.seed.stop.total_ms,
             deltas.count
         )?;
+        if !heal.unmade.is_empty() {
+            write!(f, " before it the two differed where nobody had made them, at {:?};", heal.unmade)?;
+        }
         for (name, Footprint { descriptors, threads, own_kib, guest_kib }) in NAMES.iter().zip(sides) {
             write!(
                 f,
@@ -60,6 +63,11 @@ impl fmt::Display for Round {
 impl Report {
     pub fn add(&mut self, round: Round) {
         self.0.push(round);
+    }
+
+    /// How many divergences nobody had made.
+    pub fn unmade(&self) -> usize {
+        self.0.iter().map(|round| round.heal.unmade.len()).sum()
     }
 
     /// What both had after the first heal.
