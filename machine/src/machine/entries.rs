@@ -1,9 +1,10 @@
 //! The kernel-entry clock: how a guest that makes no exit of its own comes to a sync point, at the same instruction on
 //! both sides.
 //!
-//! The guest counts its kernel entries (system calls, page faults and the like) in a variable of its own. Where the
-//! count reaches the deadline that the monitor keeps in a page of the guest's, it writes to a port, with the count in
-//! RAX. That exit is a sync point as any other.
+//! The guest counts its kernel entries (system calls, page faults and the like) in a variable of its own. An entry whose
+//! count is the deadline that the monitor keeps in a page of the guest's, or any entry while that is 0, writes to a port, with
+//! its count in RAX. That exit is a sync point as any other. Counts of exits need not rise: where a guest is forced to stop
+//! within an entry, and takes an interrupt there, the entries of the handler come first.
 //!
 //! ```text
 //!   live:    something waits ─► Doorbell::ring (deadline 0) ─► exit at the next entry ─► RAX is logged as `entries`

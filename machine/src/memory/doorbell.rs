@@ -15,14 +15,14 @@ use super::{MemoryError, PAGE_SIZE};
 
 /// Guest-physical address of the page; it is no RAM, and no digest and no seed has it.
 pub const DEADLINE_PAGE: u64 = 0xcfff_f000;
-/// The port by which a guest says that its count of kernel entries has reached the deadline.
+/// The port by which a guest says that its count of kernel entries is the deadline.
 pub const ENTRY_CLOCK_PORT: u16 = 0x550;
 
-/// A deadline that no count of kernel entries reaches.
+/// No kernel entry has this count.
 const NEVER: u64 = u64::MAX;
 
-/// The `deadline` of the kernel-entry clock, the page's first eight bytes: when the guest's count of kernel entries
-/// reaches it, the guest makes a VM exit. Clones write the same page, from any thread, at any time.
+/// The `deadline` of the kernel-entry clock, the page's first eight bytes: at the kernel entry of which it is the count, or at
+/// any while it is 0, the guest makes a VM exit. Clones write the same page, from any thread, at any time.
 #[derive(Clone)]
 pub struct Doorbell {
     page: Arc<MmapRegion>,

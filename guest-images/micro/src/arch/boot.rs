@@ -144,6 +144,8 @@ guest_image_end:
 
     .section .bss.guest_boot, "aw", @nobits
     .balign 4096
+    .global guest_idt
+guest_idt:
 idt:
     .zero 64 * 16
     .balign 16

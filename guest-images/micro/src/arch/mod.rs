@@ -12,7 +12,10 @@
 #![allow(unsafe_code)] // Start-up assembly, HLT, and the statics it shares with Rust.
 
 mod boot;
+mod counted;
 mod memory;
+
+pub use counted::count_interrupts;
 
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
