@@ -129,6 +129,8 @@ impl Replica<'_> {
     }
 
     fn execute(&mut self, batch: StepsFrame, mut delta: Option<Delta>, bytes: u64) -> Option<SessionEnd> {
+        // What was on its way when a step failed: that it failed is what is told.
+        self.machine.as_ref()?;
         let mut position = batch.first;
         for step in &batch.steps {
             if self.quit.is_thrown() {
