@@ -189,7 +189,7 @@ impl Pages {
 
 /// The same pages, compressed if that makes the body shorter. For bodies that were encoded without.
 #[must_use]
-pub(crate) fn compress(body: Vec<u8>) -> Vec<u8> {
+pub fn compress(body: Vec<u8>) -> Vec<u8> {
     let entries_end = size_of::<Header>() + count(&body) as usize * ENTRY_LEN;
     let Some((head, contents)) = body.split_at_checked(entries_end).filter(|_| body[0] == PLAIN) else {
         return body;
@@ -209,7 +209,8 @@ pub(crate) fn digest_of_plain(body: &[u8], before: u64) -> u64 {
 }
 
 /// How many pages a body that was encoded has.
-pub(crate) fn count(body: &[u8]) -> u32 {
+#[must_use]
+pub fn count(body: &[u8]) -> u32 {
     Header::ref_from_prefix(body).map_or(0, |(header, _)| header.count.get())
 }
 

@@ -60,7 +60,11 @@ impl Theirs {
 
     /// Whether they have this page.
     fn has(&self, gpa: u64, page: &Page) -> bool {
-        self.digest(gpa) == (!is_zero(page)).then(|| page_digest(self.key, page))
+        match self.digest(gpa) {
+            // To tell a digest costs more than to look for something else than zeroes.
+            Some(theirs) => !is_zero(page) && theirs == page_digest(self.key, page),
+            None => is_zero(page),
+        }
     }
 
     fn digest(&self, gpa: u64) -> Option<u128> {
@@ -292,16 +296,28 @@ impl Transfer {
     /// # Errors
     /// KVM's.
     pub fn rest(&mut self) -> Result<Vec<Vec<u8>>, KvmError> {
+        self.take_rest()?;
+        Ok(std::iter::from_fn(|| self.next_of_rest()).collect())
+    }
+
+    /// Takes all that the other side may have otherwise now, to be read while the guest does not run.
+    ///
+    /// # Errors
+    /// KVM's.
+    pub fn take_rest(&mut self) -> Result<(), KvmError> {
         self.look()?;
         // The guest stands: to protect all at once costs least.
         while self.take(tracker::MANY)? > 0 {}
-        let mut bodies = Vec::new();
-        while let Some(gpa) = self.taken.pop_front() {
+        Ok(())
+    }
+
+    /// The next of what was [taken](Transfer::take_rest) and has to be sent, as the body of a `Pages` frame, not compressed.
+    pub fn next_of_rest(&mut self) -> Option<Vec<u8>> {
+        while !self.encoder.is_full()
+            && let Some(gpa) = self.taken.pop_front()
+        {
             self.encode(gpa);
-            if self.encoder.is_full() || self.taken.is_empty() && !self.encoder.is_empty() {
-                bodies.push(self.encoder.take_plain());
-            }
         }
-        Ok(bodies)
+        (!self.encoder.is_empty()).then(|| self.encoder.take_plain())
     }
 }

@@ -1,5 +1,6 @@
 //! What the threads of this side say, on its way to the controller.
 
+use ftlog::{FrameKind, pages};
 use protocol::primary::{PeerEvent, controller::Event};
 
 use super::{
@@ -73,6 +74,8 @@ fn take(desk: &mut Desk, letter: FromVcpu, budget: &Budget) {
         }
         FromVcpu::SeedFrame(link, kind, body) => {
             budget.give_back(body.len() as u64);
+            // The guest did not stand for that.
+            let body = if kind == FrameKind::Pages { pages::compress(body) } else { body };
             desk.send(link, kind, &body);
         }
         FromVcpu::SeedFailed(link, reason) => desk.tell(Event::SeedFailed { link, reason }),

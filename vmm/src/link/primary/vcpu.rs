@@ -3,8 +3,7 @@
 use std::{sync::Arc, thread, time::Duration};
 
 use devices::Output;
-use ftlog::RegisterFile;
-use ftlog::{FrameKind, Position, StepRef};
+use ftlog::{FrameKind, Position, RegisterFile, StepRef, pages};
 use machine::{Machine, transfer::Transfer};
 use protocol::{MAX_HEARTBEAT_NS, primary::Link};
 use replay::{
@@ -142,10 +141,9 @@ impl Recorded {
             self.outbox.tell(body.len() as u64, FromVcpu::SeedFrame(link, FrameKind::DiskBlock, body))
         })?;
         parts.blocks_sent();
-        transfer.look()?;
-        while let Some(piece) = transfer.next_piece()? {
-            let Some(body) = piece.body else { continue };
-            parts.pages += piece.pages;
+        transfer.take_rest()?;
+        while let Some(body) = transfer.next_of_rest() {
+            parts.pages += u64::from(pages::count(&body));
             self.outbox.tell(body.len() as u64, FromVcpu::SeedFrame(link, FrameKind::Pages, body))?;
         }
         parts.pages_sent();
