@@ -97,6 +97,14 @@ pub fn debian() -> anyhow::Result<PathBuf> {
     made("FTVMM_LAB_DEBIAN", "guest-images/linux/build-debian")
 }
 
+/// QEMU for lab hosts and a stock kernel for its guest, an archive: `FTVMM_LAB_PEER`, or what its recipe makes.
+///
+/// # Errors
+/// When the recipe fails.
+pub fn peer() -> anyhow::Result<PathBuf> {
+    made("FTVMM_LAB_PEER", "tests/lab-host/build-peer")
+}
+
 /// What `variable` names, or else the last line that `recipe` prints. A recipe whose result is kept is done at once.
 fn made(variable: &str, recipe: &str) -> anyhow::Result<PathBuf> {
     if let Some(path) = env::var_os(variable) {
