@@ -9,7 +9,8 @@ PROGRAM = $${CARGO_TARGET_DIR:-target}/release/ftvmm
 STATIC = $${CARGO_TARGET_DIR:-target}/x86_64-unknown-linux-gnu/release
 
 .PHONY: help demo lab test test-lab soak check build setup sim sabotage bench bench-kv bench-commit bench-seed \
-	bench-stop bench-compute bench-dirty bench-busy bench-compile bench-compile-criterion bench-exits fuzz clean clean-cache
+	bench-stop bench-migrate bench-compute bench-dirty bench-busy bench-compile bench-compile-criterion bench-exits \
+	fuzz clean clean-cache
 
 help: ## list what there is to make
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 32
@@ -110,6 +111,11 @@ bench-compile: ## a Linux guest compiles the kernel, protected and not, on two l
 	@scripts/setup lab
 	@scripts/cargo-static build --release -p ftvmm-benches --bin bench-compile
 	@scripts/with-lab scripts/as-root $(STATIC)/bench-compile $(ARGS)
+
+bench-migrate: ## a Linux guest sent to another host, beside QEMU's live migration, on two lab hosts (ARGS="--quick --json")
+	@scripts/setup lab
+	@scripts/cargo-static build --release -p ftvmm-benches --bin bench-migrate
+	@peer=$$(tests/lab-host/build-peer) && FTVMM_LAB_PEER=$$peer scripts/with-lab scripts/as-root $(STATIC)/bench-migrate $(ARGS)
 
 bench-exits: ## VM exits of a Linux guest for a tick, a system call, a packet, a disk request
 	@scripts/setup lab

@@ -4,8 +4,10 @@
 //! redis-benchmark, `src/bin/ack_peer.rs` the peer that it measures a primary's own cost against, `src/bin/bench-commit`
 //! that of the path of an output, `src/bin/bench-seed` that of what is said beside a seed, `src/bin/bench-stop.rs`
 //! that of how long a guest stands for one, `src/bin/bench-compute.rs` that of what it costs to stop a guest that
-//! computes, `src/bin/bench-busy` that of what clients of such a Linux guest wait for, `src/bin/bench-compile` that of a Linux
-//! guest that compiles, which `benches/compile.rs` has criterion measure as well, and `src/bin/bench-exits` counts VM exits.
+//! computes, `src/bin/bench-dirty` compares ways to learn which pages were written, `src/bin/bench-busy` is that of what clients
+//! of a Linux guest that computes wait for, `src/bin/bench-migrate` that of such a guest's way to another host, beside QEMU's
+//! live migration, `src/bin/bench-compile` that of a Linux guest that compiles, which `benches/compile.rs` has criterion measure
+//! as well, and `src/bin/bench-exits` counts VM exits.
 
 pub mod host;
 pub mod linux;

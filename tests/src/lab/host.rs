@@ -74,6 +74,12 @@ impl Host {
         self.ports.ft
     }
 
+    /// Its address towards the harness.
+    #[must_use]
+    pub fn control_address(&self) -> &'static str {
+        self.ports.control
+    }
+
     /// The file behind its `/dev/vda`.
     #[must_use]
     pub fn disk(&self) -> PathBuf {
@@ -180,7 +186,10 @@ impl Host {
 }
 
 /// Copies an image without filling its holes.
-fn copy_sparse(from: &Path, to: &Path) -> anyhow::Result<()> {
+///
+/// # Errors
+/// When `cp` fails.
+pub fn copy_sparse(from: &Path, to: &Path) -> anyhow::Result<()> {
     let mut copy = Command::new("cp");
     copy.args(["--sparse=always", "--reflink=auto"]).arg(from).arg(to);
     let status = copy.status().context("cannot run cp")?;

@@ -1,6 +1,6 @@
 //! A Linux guest in one of the modes, used by its console as by a person.
 
-mod console;
+pub mod console;
 mod starting;
 
 use std::time::{Duration, Instant};

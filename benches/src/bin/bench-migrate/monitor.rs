@@ -1,0 +1,93 @@
+//! What is compared.
+
+use ftvmm::control::StopReport;
+use serde::Serialize;
+
+use crate::{guest::Guest, migration::Qemu, place::Place, seeding::Ftvmm};
+
+/// Which monitor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// An unprotected primary that is given a secondary.
+    Ftvmm,
+    /// A live migration.
+    Qemu,
+}
+
+/// What a monitor says of the way of a guest to the other host.
+#[derive(Debug, Clone, Serialize)]
+pub struct Passage {
+    /// How long the guest stood, ms.
+    pub stop_ms: f64,
+    /// In parts, where they are known.
+    pub stop: Option<StopReport>,
+    /// What it said after the stop was held for so long, ms, where anything is.
+    pub held_ms: Option<f64>,
+    /// From the beginning to the end, ms.
+    pub total_ms: f64,
+    /// Rounds over the guest's memory.
+    pub rounds: f64,
+    /// What was sent, MiB.
+    pub sent_mib: f64,
+    /// The longest stop that it was allowed at last, ms, where there is such a limit.
+    pub limit_ms: Option<u64>,
+}
+
+/// A monitor with a running guest.
+pub trait Monitor {
+    /// The guest, where it runs now.
+    fn guest(&self) -> &Guest<'_>;
+
+    /// Starts the other side, which waits.
+    ///
+    /// # Errors
+    /// When it does not start.
+    fn make_ready(&mut self) -> anyhow::Result<()>;
+
+    /// Sends the guest there while it runs.
+    ///
+    /// # Errors
+    /// When it does not come there.
+    fn pass(&mut self) -> anyhow::Result<Passage>;
+
+    /// Ends the side that is of no more use.
+    ///
+    /// # Errors
+    /// When it does not end.
+    fn let_go(&mut self) -> anyhow::Result<()>;
+}
+
+impl Kind {
+    /// In the order in which they are measured.
+    pub const ALL: [Self; 2] = [Self::Ftvmm, Self::Qemu];
+
+    /// As the table calls it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ftvmm => "ftvmm",
+            Self::Qemu => "QEMU",
+        }
+    }
+
+    /// Starts one with a guest on `disk`.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub fn start<'a>(
+        self,
+        place: &'a Place,
+        name: &str,
+        disk: &str,
+    ) -> anyhow::Result<Box<dyn Monitor + 'a>> {
+        Ok(match self {
+            Self::Ftvmm => Box::new(Ftvmm::start(place, name, disk)?),
+            Self::Qemu => Box::new(Qemu::start(place, disk)?),
+        })
+    }
+}
+
+/// Bytes as MiB.
+pub fn mib(bytes: f64) -> f64 {
+    bytes / f64::from(1 << 20)
+}
