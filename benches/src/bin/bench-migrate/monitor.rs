@@ -34,6 +34,13 @@ pub struct Passage {
     pub limit_ms: Option<u64>,
 }
 
+impl Passage {
+    /// For how long nothing that the guest said got out, ms: it stood, or it ran on and was held back.
+    pub fn silent_ms(&self) -> f64 {
+        self.stop_ms + self.held_ms.unwrap_or_default()
+    }
+}
+
 /// A monitor with a running guest.
 pub trait Monitor {
     /// The guest, where it runs now.

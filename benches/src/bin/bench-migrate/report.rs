@@ -70,6 +70,7 @@ impl Report {
         self.row(table, work, "pages sent at it", &|it| Some(it.passage.stop.as_ref()?.pages as f64));
         self.row(table, work, "asked until it stood, ms", &|it| Some(it.passage.stop.as_ref()?.asked_ms));
         self.row(table, work, "what it said then was held, ms", &|it| it.passage.held_ms);
+        self.row(table, work, "nothing it said got out, ms", &|it| Some(it.passage.silent_ms()));
         self.row(table, work, "stop allowed at last, ms", &|it| it.passage.limit_ms.map(|ms| ms as f64));
     }
 
@@ -105,6 +106,9 @@ impl Report {
     /// Medians of a round, one to the other.
     fn ratio(&self, work: Work, round: u32, figure: Figure<'_>) -> Option<f64> {
         let [ours, theirs] = Kind::ALL.map(|kind| self.values(work, kind, Some(round), figure));
+        if ours.is_empty() || theirs.is_empty() {
+            return None;
+        }
         let ratio = median(ours) / median(theirs);
         ratio.is_finite().then_some(ratio)
     }
