@@ -1,4 +1,4 @@
-//! A Linux guest, used by its console as by a person.
+//! A process of a monitor, and its Linux guest, used by its console as by a person.
 
 use std::time::{Duration, Instant};
 
@@ -18,6 +18,8 @@ pub const PATIENCE: Duration = Duration::from_secs(300);
 const AGAIN: Duration = Duration::from_secs(5);
 /// The monitor's standard input. Open for reading and writing, a fifo waits for nobody and has no end.
 const INPUT: &str = "/tmp/migrate.input";
+/// Has the monitor's process ID.
+const ID: &str = "/tmp/migrate.pid";
 /// In memory only: what is measured is no disk.
 const REDIS: &str =
     "redis-server --save '' --appendonly no --protected-mode no --bind 0.0.0.0 --daemonize yes >/dev/null";
@@ -29,7 +31,8 @@ const WARM: u32 = 2;
 pub struct Guest<'a> {
     /// Where it runs.
     pub host: &'a Host,
-    running: Running,
+    /// The monitor.
+    pub running: Running,
 }
 
 impl<'a> Guest<'a> {
@@ -38,7 +41,8 @@ impl<'a> Guest<'a> {
     /// # Errors
     /// When the host cannot be reached.
     pub fn start(host: &'a Host, name: &str, monitor: &str) -> anyhow::Result<Self> {
-        let command = format!("rm -f {INPUT}; mkfifo {INPUT}; NO_COLOR=1 exec {monitor} <>{INPUT}");
+        let command =
+            format!("rm -f {INPUT}; mkfifo {INPUT}; echo $$ >{ID}; NO_COLOR=1 exec {monitor} <>{INPUT}");
         Ok(Self { host, running: host.spawn(name, &command)? })
     }
 
@@ -90,6 +94,15 @@ impl<'a> Guest<'a> {
             None => Ok(()),
             Some(ended) => bail!("the monitor ended ({ended:?}): {}", last_lines(&self.running.log())),
         }
+    }
+
+    /// Ends the monitor, and waits until it has: as long as it is there, it has the TAP device and its ports.
+    ///
+    /// # Errors
+    /// When it does not end.
+    pub fn end(&self) -> anyhow::Result<()> {
+        self.host.succeed(&format!("kill -9 $(cat {ID})"))?;
+        self.running.wait_end(PATIENCE).map(drop)
     }
 
     fn type_line(&self, line: &str) -> anyhow::Result<()> {

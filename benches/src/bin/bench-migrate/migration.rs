@@ -150,8 +150,13 @@ impl Monitor for Qemu<'_> {
     /// The source has nothing any more that the destination does not have.
     fn let_go(&mut self) -> anyhow::Result<()> {
         let other = self.other.take().context("the guest went nowhere")?;
+        self.live.guest.end()?;
         self.live = other;
         self.side = 1 - self.side;
         Ok(())
+    }
+
+    fn end(self: Box<Self>) -> anyhow::Result<()> {
+        self.live.guest.end()
     }
 }

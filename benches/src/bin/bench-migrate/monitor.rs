@@ -63,6 +63,12 @@ pub trait Monitor {
     /// # Errors
     /// When it does not end.
     fn let_go(&mut self) -> anyhow::Result<()>;
+
+    /// Ends all that is left.
+    ///
+    /// # Errors
+    /// When it does not end.
+    fn end(self: Box<Self>) -> anyhow::Result<()>;
 }
 
 impl Kind {

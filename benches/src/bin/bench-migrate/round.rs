@@ -64,6 +64,7 @@ fn measure(place: &Place, name: &str, disk: &str, kind: Kind, passages: u32) -> 
         }
         measured.extend(under(monitor.as_mut(), work, passages).with_context(|| work.name())?);
     }
+    monitor.end()?;
     Ok(measured)
 }
 

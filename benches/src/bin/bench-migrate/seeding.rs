@@ -7,7 +7,7 @@ use ftvmm::{
     control::{SeedReport, State, Status},
     demo::wait,
 };
-use ftvmm_tests::lab::{Output, Running, member::quote};
+use ftvmm_tests::lab::{Output, member::quote};
 
 use crate::{
     guest::{CMDLINE, Guest, MEMORY_MIB, PATIENCE},
@@ -25,14 +25,13 @@ const TIMEOUT_MS: u32 = 3000;
 pub struct Ftvmm<'a> {
     place: &'a Place,
     guest: Guest<'a>,
-    secondary: Option<Secondary>,
+    secondary: Option<Secondary<'a>>,
     /// What both sides are told.
     both: String,
 }
 
-struct Secondary {
-    /// Killed when dropped.
-    _running: Running,
+struct Secondary<'a> {
+    process: Guest<'a>,
     address: String,
 }
 
@@ -78,15 +77,13 @@ impl Monitor for Ftvmm<'_> {
     fn make_ready(&mut self) -> anyhow::Result<()> {
         let host = self.place.hosts()[1];
         let (listen, both) = (host.address(), &self.both);
-        let command = format!(
-            "NO_COLOR=1 exec ftvmm secondary --listen {listen}:0 {both} --console file=/tmp/b.console"
-        );
-        let running = host.spawn("ftvmm-secondary", &command)?;
+        let process =
+            Guest::start(host, "ftvmm-secondary", &format!("ftvmm secondary --listen {listen}:0 {both}"))?;
         let listening = |output: &str| {
             output.lines().find_map(|line| line.strip_prefix("listening on ").map(str::to_owned))
         };
-        let address = running.wait_output("where it listens", PATIENCE, listening)?;
-        self.secondary = Some(Secondary { _running: running, address });
+        let address = process.running.wait_output("where it listens", PATIENCE, listening)?;
+        self.secondary = Some(Secondary { process, address });
         Ok(())
     }
 
@@ -108,7 +105,10 @@ impl Monitor for Ftvmm<'_> {
     fn let_go(&mut self) -> anyhow::Result<()> {
         self.ask("turn-off")?;
         self.await_alone()?;
-        self.secondary = None;
-        Ok(())
+        self.secondary.take().context("there is no secondary")?.process.end()
+    }
+
+    fn end(self: Box<Self>) -> anyhow::Result<()> {
+        self.guest.end()
     }
 }
