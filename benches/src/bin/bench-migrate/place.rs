@@ -8,6 +8,9 @@ use ftvmm_tests::lab::{Host, Lab, Plan, artefacts, host::copy_sparse};
 /// Where each host has QEMU, its guest's kernel and initrd.
 pub const PEER: &str = "/tmp/peer";
 
+/// Makes the TAP device anew. QEMU leaves one that takes packets without checksums, which ftvmm would hand to its guest.
+const RENEW_TAP: &str = "tunctl -d vm0 && tunctl -t vm0 && brctl addif br0 vm0 && ip link set vm0 up";
+
 /// Two lab hosts with both monitors.
 pub struct Place(Lab);
 
@@ -32,6 +35,14 @@ impl Place {
     /// Host a, where a guest starts, and host b.
     pub fn hosts(&self) -> [&Host; 2] {
         [&self.0.a, &self.0.b]
+    }
+
+    /// Makes both hosts as if no guest had been there.
+    ///
+    /// # Errors
+    /// When a monitor is still there.
+    pub fn renew(&self) -> anyhow::Result<()> {
+        self.hosts().into_iter().try_for_each(|host| host.succeed(RENEW_TAP).map(drop))
     }
 
     /// A new copy of the Linux guest's root image in the directory that both hosts share: its path there.

@@ -43,6 +43,7 @@ impl Measured {
 /// Starts a guest, sends it `passages` times under each load, and ends it.
 pub fn run(place: &Place, round: u32, monitor: Kind, passages: u32) -> anyhow::Result<Vec<Measured>> {
     let name = format!("{}-{round}", monitor.name().to_lowercase());
+    place.renew()?;
     let disk = place.make_disk(&name)?;
     let measured = measure(place, &name, &disk, monitor, passages).with_context(|| monitor.name())?;
     place.remove_disk(&name)?;
