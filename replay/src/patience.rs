@@ -11,6 +11,9 @@ use rustix::time::{ClockId, clock_gettime};
 
 /// How many times longer a guest with interrupts off is left alone, as most of what could be told it would have to wait on.
 const WITH_INTERRUPTS_OFF: u32 = 10;
+/// CPU time in which a guest that enters its kernel at all comes to hear the bell. On a host that has other things to do, it
+/// may not have run at all since that was rung.
+const TO_HEAR: Duration = Duration::from_millis(1);
 
 /// Of the thread that made it.
 pub struct Patience {
@@ -19,6 +22,8 @@ pub struct Patience {
     _looks: KickTimer,
     /// For the moment at which it is over.
     over: KickTimer,
+    /// The bell was found ringing: since when it was, and the thread's CPU time then.
+    found: (Duration, Duration),
     /// The guest was forced to stop the last time: the thread's CPU time then, and what of it that took.
     went_on: Duration,
     stood: Duration,
@@ -33,7 +38,8 @@ impl Patience {
         let looks = KickTimer::on_cpu_time()?;
         looks.set(patience / 2)?;
         let over = KickTimer::on_time()?;
-        Ok(Self { patience, _looks: looks, over, went_on: Duration::ZERO, stood: Duration::ZERO })
+        let (found, went_on, stood) = Default::default();
+        Ok(Self { patience, _looks: looks, over, found, went_on, stood })
     }
 
     /// It takes `work` to have the guest stop where it is, if it can be now.
@@ -58,7 +64,11 @@ impl Patience {
     /// # Errors
     /// A timer of the host's fails.
     pub fn is_over(&mut self, machine: &mut Machine) -> io::Result<bool> {
-        let Some(waited) = machine.doorbell().ringing_for() else { return Ok(false) };
+        let Some(since) = machine.doorbell().ringing_since() else { return Ok(false) };
+        if self.found.0 != since {
+            self.found = (since, thread_cpu_time());
+        }
+        let waited = machine.doorbell().ringing_for().unwrap_or_default();
         let patience = match machine.has_interrupts_on() {
             true => self.patience,
             false => self.patience * WITH_INTERRUPTS_OFF,
@@ -73,8 +83,9 @@ impl Patience {
     /// CPU time that the guest is to have first: where others take the processor too, or it costs much to stop it, it would
     /// come to nothing else.
     fn owed(&self) -> Duration {
-        let has_had = thread_cpu_time().saturating_sub(self.went_on);
-        self.stood.max(self.patience / 2).saturating_sub(has_had)
+        let now = thread_cpu_time();
+        let after = |moment: Duration, owed: Duration| (moment + owed).saturating_sub(now);
+        after(self.went_on, self.stood.max(self.patience / 2)).max(after(self.found.1, TO_HEAR))
     }
 }
 

@@ -67,11 +67,16 @@ impl Doorbell {
         self.page.get_atomic_ref(0).expect("a page holds a number at its start")
     }
 
-    /// For how long the guest has been to exit at its next kernel entry; `None` if it may go on.
+    /// Since when the guest has been to exit at its next kernel entry, by the host's monotonic clock; `None` if it may go on.
+    #[must_use]
+    pub fn ringing_since(&self) -> Option<Duration> {
+        self.is_ringing().then(|| Duration::from_nanos(self.rung_ns.load(Ordering::Relaxed)))
+    }
+
+    /// For how long it has been.
     #[must_use]
     pub fn ringing_for(&self) -> Option<Duration> {
-        let rung = || Duration::from_nanos(self.rung_ns.load(Ordering::Relaxed));
-        self.is_ringing().then(|| monotonic().saturating_sub(rung()))
+        self.ringing_since().map(|since| monotonic().saturating_sub(since))
     }
 
     /// Whether the guest is to exit at its next kernel entry.
