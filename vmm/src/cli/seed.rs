@@ -19,11 +19,15 @@ pub fn describe_seeding(seeding: &SeedingReport) -> String {
 
 /// What a seed took, in words.
 pub fn describe_seed(seed: &SeedReport) -> String {
-    let SeedReport { rounds, sent_bytes, total_ms, stop, held_ms, unprotected_ms } = seed;
+    let SeedReport { rounds, sent_bytes, total_ms, slowed_percent, stop, held_ms, unprotected_ms } = seed;
+    let slowed = match slowed_percent {
+        0 => String::new(),
+        percent => format!(", in which the guest was slowed by up to {percent} %"),
+    };
     let unprotected = unprotected_ms
         .map_or_else(String::new, |ms| format!("; unprotected before it for {:.3} s", ms / 1e3));
     format!(
-        "{:.1} MiB in {:.1} s and {rounds} rounds; the guest stood for {:.1} ms (disks {:.1}, blocks {:.1}, {} pages {:.1}, \
+        "{:.1} MiB in {:.1} s and {rounds} rounds{slowed}; the guest stood for {:.1} ms (disks {:.1}, blocks {:.1}, {} pages {:.1}, \
          vCPU and devices {:.1}), what it said next was held for {held_ms:.1} ms{unprotected}",
         mib(*sent_bytes),
         total_ms / 1e3,

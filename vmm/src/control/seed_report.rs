@@ -47,6 +47,8 @@ pub struct SeedReport {
     pub sent_bytes: u64,
     /// From when memory was begun with until the secondary held all, ms.
     pub total_ms: f64,
+    /// Which part of the time the guest stood at last because it wrote more than was carried, in percent.
+    pub slowed_percent: u32,
     /// The stop.
     pub stop: StopReport,
     /// From when the guest ran on until the secondary held all, ms: so long was held what it said meanwhile.

@@ -25,7 +25,7 @@ const DATA: u64 = 2 << 20;
 /// Present, writable, for users, accessed, dirty; and of 2 MiB.
 const TABLE: u64 = 0x67;
 const LEAF: u64 = 0xe7;
-/// start: mov rsi, r8; mov rcx, r9; page: mov [rsi], rcx; add rsi, r10; dec rcx; jnz page; out 0x80, al; jmp start
+/// `start: mov rsi, r8; mov rcx, r9; page: mov [rsi], rcx; add rsi, r10; dec rcx; jnz page; out 0x80, al; jmp start`
 const CODE: [u8; 21] = [
     0x4c, 0x89, 0xc6, 0x4c, 0x89, 0xc9, 0x48, 0x89, 0x0e, 0x4c, 0x01, 0xd6, 0x48, 0xff, 0xc9, 0x75, 0xf5,
     0xe6, 0x80, 0xeb, 0xeb,

@@ -140,6 +140,7 @@ impl Monitor for Qemu<'_> {
             stop_ms: number("/downtime")?,
             stop: None,
             held_ms: None,
+            slowed_percent: None,
             total_ms: number("/total-time")?,
             rounds: number("/ram/dirty-sync-count")?,
             sent_mib: mib(number("/ram/transferred")?),

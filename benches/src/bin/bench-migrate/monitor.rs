@@ -30,6 +30,8 @@ pub struct Passage {
     pub rounds: f64,
     /// What was sent, MiB.
     pub sent_mib: f64,
+    /// Which part of the time the guest stood at last so that the rounds came to an end, in percent, where that is done.
+    pub slowed_percent: Option<u32>,
     /// The longest stop that it was allowed at last, ms, where there is such a limit.
     pub limit_ms: Option<u64>,
 }

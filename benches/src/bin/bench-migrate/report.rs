@@ -77,6 +77,7 @@ impl Report {
     fn add_way(&self, table: &mut Table, work: Work) {
         self.row(table, work, "from beginning to end, s", &|it| Some(it.passage.total_ms / 1e3));
         self.row(table, work, "rounds", &|it| Some(it.passage.rounds));
+        self.row(table, work, "slowed at last, %", &|it| it.passage.slowed_percent.map(f64::from));
         self.row(table, work, "MiB sent", &|it| Some(it.passage.sent_mib));
     }
 

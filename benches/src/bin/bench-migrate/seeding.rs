@@ -98,6 +98,7 @@ impl Monitor for Ftvmm<'_> {
             rounds: f64::from(seed.rounds),
             sent_mib: mib(seed.sent_bytes as f64),
             stop: Some(seed.stop),
+            slowed_percent: Some(seed.slowed_percent),
             limit_ms: None,
         })
     }

@@ -52,6 +52,7 @@ impl SeedProgress {
             rounds: latest.map_or(0, |latest| latest.round),
             sent_bytes: latest.map_or(0, |latest| latest.sent_bytes),
             total_ms: (now_ns - self.begun_ns) as f64 / 1e6,
+            slowed_percent: latest.map_or(0, |latest| latest.degree.percent()),
             stop,
             held_ms: (now_ns - ran_on_ns) as f64 / 1e6,
             unprotected_ms,
