@@ -5,7 +5,7 @@ use std::time::Instant;
 use anyhow::ensure;
 use ftvmm_benches::numbers::median;
 
-use crate::{account::Way, guest::Guest};
+use crate::{account::Account, guest::Guest, way::Way};
 
 /// Medians, µs.
 pub struct Epochs {
@@ -25,7 +25,7 @@ pub fn measure(way: Way, pages: u64, epochs: u32, mib: u64) -> anyhow::Result<Ep
     us(&mut guest)?;
     let untracked: Vec<f64> = (0..epochs).map(|_| us(&mut guest)).collect::<Result<_, _>>()?;
     guest.track(true)?;
-    let mut account = way.account(&guest)?;
+    let mut account = Account::of(way, &guest)?;
     // At first all count as written, or none is known.
     us(&mut guest)?;
     account.learn(&guest)?;

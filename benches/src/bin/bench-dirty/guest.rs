@@ -12,9 +12,8 @@ use kvm_ioctls::{Cap, Kvm, VcpuExit, VcpuFd, VmFd};
 use machine::memory::Memory;
 use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend};
 
-use crate::account::Way;
+use crate::way::{PAGE, Way};
 
-pub const PAGE: u64 = 4096;
 /// Page tables that map the first GiB as it is, and the program.
 const TOP: u64 = 0x1000;
 const MIDDLE: u64 = 0x2000;

@@ -4,7 +4,7 @@ use std::fs;
 
 use ftvmm_benches::{numbers::median, table::Table};
 
-use crate::{account::Way, guest::Guest};
+use crate::{account::Account, guest::Guest, way::Way};
 
 /// How many mappings of 2 MiB all guests of this host have, where debugfs is mounted.
 const COUNT: &str = "/sys/kernel/debug/kvm/pages_2m";
@@ -32,7 +32,7 @@ pub fn measure(mib: u64) -> anyhow::Result<String> {
     row("untracked", &mut guest)?;
     guest.track(true)?;
     row("tracked, nothing is protected yet", &mut guest)?;
-    let mut account = Way::Bitmap.account(&guest)?;
+    let mut account = Account::of(Way::Bitmap, &guest)?;
     account.learn(&guest)?;
     row("every page was protected once", &mut guest)?;
     guest.track(false)?;

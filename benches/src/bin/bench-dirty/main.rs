@@ -6,6 +6,7 @@ mod epochs;
 mod guest;
 mod huge;
 mod ring;
+mod way;
 
 use std::{env, process::ExitCode, time::Duration};
 
@@ -14,8 +15,8 @@ use clap::Parser;
 use ftvmm_benches::{end, host::Description, table::Table};
 use ftvmm_tests::lab::{Lab, Plan, artefacts};
 
-use account::Way;
 use epochs::Epochs;
+use way::Way;
 
 /// How long it may take on a lab host, which is slow.
 const LAB_PATIENCE: Duration = Duration::from_secs(1800);

@@ -13,12 +13,10 @@ use kvm_ioctls::{VcpuFd, VmFd};
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 use vmm_sys_util::{ioctl::ioctl, ioctl_io_nr};
 
-use crate::guest::PAGE;
+use crate::way::{ENTRIES, PAGE};
 
 ioctl_io_nr!(KVM_RESET_DIRTY_RINGS, KVMIO, 0xc7);
 
-/// As many as KVM allows.
-pub const ENTRIES: usize = 1 << 16;
 const BYTES: usize = ENTRIES * size_of::<kvm_dirty_gfn>();
 /// In the flags of an entry: it has a page; it may be used again.
 const HAS_PAGE: u32 = 1;

@@ -4,6 +4,7 @@
 //! both alike.
 
 mod guest;
+mod kind;
 mod load;
 mod migration;
 mod monitor;
@@ -18,7 +19,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use ftvmm_benches::{end, host::Description};
 
-use monitor::Kind;
+use kind::Kind;
 use place::Place;
 use report::{Plan, Report};
 

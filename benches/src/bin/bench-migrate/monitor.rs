@@ -1,19 +1,9 @@
-//! What is compared.
+//! What a monitor is asked for.
 
 use ftvmm::control::StopReport;
 use serde::Serialize;
 
-use crate::{guest::Guest, migration::Qemu, place::Place, seeding::Ftvmm};
-
-/// Which monitor.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Kind {
-    /// An unprotected primary that is given a secondary.
-    Ftvmm,
-    /// A live migration.
-    Qemu,
-}
+use crate::guest::Guest;
 
 /// What a monitor says of the way of a guest to the other host.
 #[derive(Debug, Clone, Serialize)]
@@ -71,35 +61,6 @@ pub trait Monitor {
     /// # Errors
     /// When it does not end.
     fn end(self: Box<Self>) -> anyhow::Result<()>;
-}
-
-impl Kind {
-    /// In the order in which they are measured.
-    pub const ALL: [Self; 2] = [Self::Ftvmm, Self::Qemu];
-
-    /// As the table calls it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Ftvmm => "ftvmm",
-            Self::Qemu => "QEMU",
-        }
-    }
-
-    /// Starts one with a guest on `disk`.
-    ///
-    /// # Errors
-    /// When it does not start.
-    pub fn start<'a>(
-        self,
-        place: &'a Place,
-        name: &str,
-        disk: &str,
-    ) -> anyhow::Result<Box<dyn Monitor + 'a>> {
-        Ok(match self {
-            Self::Ftvmm => Box::new(Ftvmm::start(place, name, disk)?),
-            Self::Qemu => Box::new(Qemu::start(place, disk)?),
-        })
-    }
 }
 
 /// Bytes as MiB.

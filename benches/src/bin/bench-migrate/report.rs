@@ -8,7 +8,7 @@ use ftvmm_benches::{
 use serde::Serialize;
 use serde_json::json;
 
-use crate::{guest::MEMORY_MIB, load::Work, monitor::Kind, round::Measured};
+use crate::{guest::MEMORY_MIB, kind::Kind, load::Work, round::Measured};
 
 /// How much is measured.
 #[derive(Debug, Clone, Copy, Serialize)]

@@ -6,8 +6,9 @@ use anyhow::Context;
 use serde::Serialize;
 
 use crate::{
+    kind::Kind,
     load::{Clients, Seen, Window, Work},
-    monitor::{Kind, Monitor, Passage},
+    monitor::{Monitor, Passage},
     place::Place,
 };
 
