@@ -15,7 +15,6 @@ unsafe extern "C" {
     fn counted_interrupt();
 }
 
-// The body is that of `entry_clock::enter`; at CPL0 it is written without a compiler.
 global_asm!(
     r#"
     .section .text.guest_boot, "ax"
@@ -23,18 +22,10 @@ global_asm!(
 counted_interrupt:
     push rax
     push rdx
-    mov eax, 1
-    xadd [rip + {entries}], rax
-    inc rax
-    mov edx, {deadline}
-    cmp rax, [rdx]
-    je 2f
-    cmp qword ptr [rdx], 0
-    jne 3f
-2:  mov edx, {port}
-    cmp edx, edx
-    out dx, al
-3:  or dword ptr [rip + {pending}], 1
+"#,
+    crate::entry_instructions!(),
+    r#"
+    or dword ptr [rip + {pending}], 1
     pop rdx
     pop rax
     iretq

@@ -15,11 +15,11 @@ mod boot;
 mod counted;
 mod memory;
 
-pub use counted::count_interrupts;
-
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use crate::platform::{self, power};
+
+pub use counted::count_interrupts;
 
 /// Interrupt lines that fired and were not yet taken; the interrupt stubs set the bits.
 static PENDING: AtomicU32 = AtomicU32::new(0);

@@ -1,12 +1,8 @@
 //! The kernel-entry clock: a guest that makes no exit of its own asks here, often, whether the monitor wants one.
-//!
-//! An interrupt may come between any two instructions, and its handler may count an entry, too. Therefore a count is made
-//! and taken in one instruction, so that no two entries have the same, and an entry makes an exit at its own count only:
-//! those of the handler are higher and come before it.
 #![allow(unsafe_code)] // The check is one piece of assembly, which no compiler may take apart.
 
 use core::arch::asm;
-use core::cell::UnsafeCell;
+use core::sync::atomic::{AtomicU64, Ordering};
 
 /// The first eight bytes of the page that the monitor writes at any time.
 pub const DEADLINE: u64 = 0xcfff_f000;
@@ -14,38 +10,49 @@ pub const DEADLINE: u64 = 0xcfff_f000;
 pub const PORT: u16 = 0x550;
 
 /// How many entries were counted.
-pub struct Entries(UnsafeCell<u64>);
+pub static ENTRIES: AtomicU64 = AtomicU64::new(0);
 
-// SAFETY: a guest has one vCPU and no threads, and what counts an entry does it in one instruction.
-unsafe impl Sync for Entries {}
+/// The instructions that count an entry, and make an exit when the monitor's deadline is this count, or 0. They change RAX,
+/// RDX and the flags, and want `entries`, `deadline` and `port`. Nothing of the deadline is left in a register or a flag, at
+/// the exit or after: it has another value when the execution is repeated.
+///
+/// An interrupt may come between any two of them, and its handler may count an entry, too. Therefore a count is made and
+/// taken in one instruction, so that no two entries have the same, and an entry makes an exit at its own count only: those
+/// of the handler are higher and come before it.
+#[macro_export]
+macro_rules! entry_instructions {
+    () => {
+        r#"
+        mov eax, 1
+        xadd [rip + {entries}], rax
+        inc rax
+        mov edx, {deadline}
+        cmp rax, [rdx]
+        je 2f
+        cmp qword ptr [rdx], 0
+        jne 3f
+    2:  mov edx, {port}
+        cmp edx, edx
+        out dx, al
+    3:  xor eax, eax
+        xor edx, edx
+        cmp eax, eax                            // XOR leaves the auxiliary carry undefined
+        "#
+    };
+}
 
-/// The guest's.
-pub static ENTRIES: Entries = Entries(UnsafeCell::new(0));
-
-/// Counts an entry, and makes an exit when the monitor's deadline is this count, or 0. Nothing of the deadline is left in a
-/// register or a flag, at the exit or after: it has another value when the execution is repeated.
+/// Counts an entry, and makes an exit when the monitor wants one.
 pub fn enter() {
     // SAFETY: the count is a variable of the guest's own; the deadline is memory that the platform has at that address.
     // The port changes no memory of the guest.
     unsafe {
         asm!(
-            "mov eax, 1",
-            "xadd [{entries}], rax",
-            "inc rax",
-            "cmp rax, [{deadline}]",
-            "je 2f",
-            "cmp qword ptr [{deadline}], 0",
-            "jne 3f",
-            "2:",
-            "cmp rax, rax",
-            "out dx, al",
-            "3:",
-            "xor eax, eax",
-            "cmp eax, eax", // XOR leaves the auxiliary carry undefined.
-            entries = in(reg) ENTRIES.0.get(),
-            deadline = in(reg) DEADLINE,
-            in("dx") PORT,
+            crate::entry_instructions!(),
+            entries = sym ENTRIES,
+            deadline = const DEADLINE,
+            port = const PORT,
             out("rax") _,
+            out("rdx") _,
             options(nostack),
         );
     }
@@ -53,6 +60,5 @@ pub fn enter() {
 
 /// How many entries were counted.
 pub fn entries() -> u64 {
-    // SAFETY: a number of eight bytes, aligned, is read in one instruction.
-    unsafe { ENTRIES.0.get().read_volatile() }
+    ENTRIES.load(Ordering::Relaxed)
 }
