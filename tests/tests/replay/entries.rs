@@ -41,10 +41,7 @@ fn interrupts_come_at_the_same_entries() -> anyhow::Result<()> {
             entries.last()
         );
         assert!(entries.len() as u64 >= ROUNDS, "each interrupt takes an exit at an entry");
-        assert!(
-            entries.last() > Some(&(entries.len() as u64)),
-            "the guest passes entries without an exit, too"
-        );
+        assert!(entries.is_sorted() && entries[0] > 1, "the guest computed before the first");
         let others = steps.iter().filter(|step| step.entries.is_none());
         assert!(others.clone().any(|step| step.exit == ExitKind::Pio), "only the clock's exits have a count");
         replay(&path, if time == 0 { times() } else { 1 })?;
