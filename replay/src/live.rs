@@ -126,8 +126,8 @@ pub trait Input {
     fn entropy(&mut self, len: usize) -> anyhow::Result<Vec<u8>>;
 }
 
-/// Runs the machine until the guest switches off or the input says that it is to stop. What has waited for about `patience`
-/// of the guest's time for one that computes has it stopped where it is.
+/// Runs the machine until the guest switches off or the input says that it is to stop. What has waited for `patience`
+/// for a guest that computes has it stopped where it is.
 ///
 /// # Errors
 /// The machine's, the input's or the witness's; the machine is of no more use.

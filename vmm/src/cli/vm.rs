@@ -78,8 +78,8 @@ pub struct VmOptions {
 /// How long things wait for the guest.
 #[derive(Args, Clone, Copy, Debug)]
 pub struct PatienceOption {
-    /// How long a packet, a timer or a command waits for a guest that computes without entering its kernel, in ms of its
-    /// processor time. Then it is interrupted where it is, and in a pair what it has changed is sent, as the secondary
+    /// How long a packet, a timer or a command waits for a guest that computes without entering its kernel, in ms. Then
+    /// it is interrupted where it is, and in a pair what it has changed is sent, as the secondary
     /// could not find that place by executing
     #[arg(long, value_name = "MS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3_600_000))]
     patience: u64,
